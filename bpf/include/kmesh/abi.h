@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every struct that crosses the boundary between the kernel programs and user space, as a map key, a
+ * map value or an event. The Rust twins are in crates/abi; a test compares size and every offset
+ * with the BTF of the built object.
+ *
+ * Rules (ARCHITECTURE.md, A7): sizes never change within one schema number; a new field is taken
+ * from `reserved`, where zero means absent. Addresses are 16 bytes in network order, IPv4 in its
+ * v4-mapped form (RFC 4291, 2.5.5.2). Ports inside keys and values are in network order.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+/* An IPv6 address, or an IPv4 address in v4-mapped form. */
+struct ip_address {
+	__be32 word[4];
+};
+
+/* Key of `enrolments`: the cookie of a network namespace (SO_NETNS_COOKIE) is a __u64. */
+struct enrolment {
+	__u32 flags;
+	__u32 reserved[3];
+};
+
+/* What a frontend does with a connection. */
+enum frontend_action {
+	FRONTEND_BALANCE = 1,		/* choose a slot of `table` */
+	FRONTEND_PASS = 2,		/* leave the destination alone */
+	FRONTEND_REFUSE_PORT = 3,	/* a known address, but no such port */
+};
+
+/*
+ * Key of `frontends`: where an application dials. Port 0 with protocol 0 is the whole address: it
+ * answers for ports that no other entry names.
+ */
+struct frontend_key {
+	struct ip_address address;
+	__be16 port;
+	__u8 protocol;
+	__u8 reserved;
+};
+
+struct frontend {
+	__u32 table;
+	__u8 action;
+	__u8 reserved[11];
+};
+
+/*
+ * Value of `tables`, an array. `extent` is one aligned 64-bit word that user space stores
+ * atomically: this store is the flip from the old run of slots to the new one.
+ */
+struct slot_table {
+	__u64 extent;			/* first slot in the low 32 bits, count in the high 32 */
+	__u32 reserved[2];
+};
+
+/* Value of `slots`, an array. A table's slots are a contiguous run. */
+struct slot {
+	__u32 backend;
+	__be16 port;
+	__u16 reserved;
+};
+
+/* Value of `backends`, an array. Slot 0 is never used. */
+struct backend {
+	struct ip_address address;
+	__u32 flags;
+	__u32 reserved;
+};
+
+enum socket_direction {
+	DIRECTION_OUTBOUND = 1,
+	DIRECTION_INBOUND = 2,
+};
+
+/* Socket storage `sockets`: what a socket dialled, and where it was sent. */
+struct socket_meta {
+	struct ip_address original_address;
+	struct ip_address backend_address;
+	__be16 original_port;
+	__be16 backend_port;
+	__u8 direction;
+	__u8 established;
+	__u8 balanced;
+	__u8 protocol;
+	__u32 backend;
+	__u32 reserved_word;
+	__u64 started_ns;
+	__u64 netns_cookie;
+	__u64 reserved[2];
+};
+
+enum flow_direction {
+	FLOW_SEND = 1,			/* dialled address -> backend */
+	FLOW_RECEIVE = 2,		/* backend -> dialled address */
+};
+
+/* Key of `udp_flows`, for datagrams of sockets that are not connected. */
+struct udp_flow_key {
+	__u64 socket_cookie;
+	struct ip_address address;
+	__be16 port;
+	__u8 direction;
+	__u8 reserved[5];
+};
+
+struct udp_flow {
+	struct ip_address address;
+	__be16 port;
+	__u16 reserved_half;
+	__u32 reserved;
+	__u64 extent;			/* the table extent that the choice was made from */
+};
+
+enum event_kind {
+	EVENT_OPENED = 1,
+	EVENT_REFUSED = 2,		/* by us at connect (reason), or by the peer or network (error) */
+	EVENT_CLOSED = 3,
+};
+
+/* Record of the ring buffer `events`. */
+struct connection_event {
+	__u64 time_ns;			/* CLOCK_MONOTONIC */
+	__u64 started_ns;		/* when connect() was called, or the connection was accepted */
+	__u64 netns_cookie;
+	__u64 socket_cookie;
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	struct ip_address local_address;
+	struct ip_address remote_address;
+	struct ip_address original_address;
+	__be16 local_port;
+	__be16 remote_port;
+	__be16 original_port;
+	__u16 reason;			/* enum reason */
+	__u16 error;			/* errno of a connect that failed, 0 otherwise */
+	__u8 kind;			/* enum event_kind */
+	__u8 direction;			/* enum socket_direction */
+	__u8 protocol;
+	__u8 reserved[3];
+};

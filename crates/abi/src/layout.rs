@@ -1,0 +1,31 @@
+//! Sizes and offsets of the shared structs, for the test that compares them with the object's BTF.
+
+/// Size of a struct and (name, offset, size) of each field, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Size of the struct in bytes.
+    pub size: usize,
+    /// Name, offset and size of each field, in order.
+    pub fields: &'static [(&'static str, usize, usize)],
+}
+
+/// A struct that has a twin in C.
+pub trait Shared {
+    /// Where its fields are.
+    const LAYOUT: Layout;
+}
+
+/// Every shared struct under its C name.
+pub const SHARED: &[(&str, Layout)] = &[
+    ("ip_address", crate::IpAddress::LAYOUT),
+    ("enrolment", crate::Enrolment::LAYOUT),
+    ("frontend_key", crate::FrontendKey::LAYOUT),
+    ("frontend", crate::Frontend::LAYOUT),
+    ("slot_table", crate::SlotTable::LAYOUT),
+    ("slot", crate::Slot::LAYOUT),
+    ("backend", crate::Backend::LAYOUT),
+    ("socket_meta", crate::SocketMeta::LAYOUT),
+    ("udp_flow_key", crate::UdpFlowKey::LAYOUT),
+    ("udp_flow", crate::UdpFlow::LAYOUT),
+    ("connection_event", crate::ConnectionEvent::LAYOUT),
+];

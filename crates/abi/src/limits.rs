@@ -1,0 +1,55 @@
+//! Limits that both sides of the kernel boundary know, each a default that configuration can move.
+//!
+//! Crossing one is never silent: `plan` refuses the object by name, a program counts a [`crate::Reason`].
+
+/// Network namespaces that can be enrolled at once on a node.
+pub const ENROLMENTS_MAX: u32 = 16_384;
+/// Frontends: (address, port, protocol) triples that applications can dial.
+pub const FRONTENDS_MAX: u32 = 131_072;
+/// Slot tables: one for each service port and address family.
+pub const TABLES_MAX: u32 = 65_536;
+/// Slots over all tables, old and new side by side while an update is applied.
+pub const SLOTS_MAX: u32 = 1_048_576;
+/// Slots of one table. A table of unequal weights is apportioned to at most this many.
+pub const SLOTS_PER_TABLE_MAX: u32 = 4_096;
+/// Backends: distinct endpoint addresses. Index 0 is never used.
+pub const BACKENDS_MAX: u32 = 131_072;
+/// Datagram flows of unconnected sockets, both directions; the least recently used go first.
+pub const UDP_FLOWS_MAX: u32 = 65_536;
+/// Size of the event ring in bytes: a power of two and a multiple of the page size.
+pub const EVENT_RING_BYTES: u32 = 1 << 20;
+/// Entries of the per-CPU counter array: one for each possible reason.
+pub const REASONS_MAX: u32 = 64;
+
+/// Sizes of the maps that configuration can move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// See [`ENROLMENTS_MAX`].
+    pub enrolments_max: u32,
+    /// See [`FRONTENDS_MAX`].
+    pub frontends_max: u32,
+    /// See [`TABLES_MAX`].
+    pub tables_max: u32,
+    /// See [`SLOTS_MAX`].
+    pub slots_max: u32,
+    /// See [`BACKENDS_MAX`].
+    pub backends_max: u32,
+    /// See [`UDP_FLOWS_MAX`].
+    pub udp_flows_max: u32,
+    /// See [`EVENT_RING_BYTES`].
+    pub event_ring_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            enrolments_max: ENROLMENTS_MAX,
+            frontends_max: FRONTENDS_MAX,
+            tables_max: TABLES_MAX,
+            slots_max: SLOTS_MAX,
+            backends_max: BACKENDS_MAX,
+            udp_flows_max: UDP_FLOWS_MAX,
+            event_ring_bytes: EVENT_RING_BYTES,
+        }
+    }
+}

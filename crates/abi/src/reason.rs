@@ -1,0 +1,85 @@
+//! The one list of reasons; `bpf/include/kmesh/reason.h` is its twin.
+
+/// What happened to the traffic that a [`Reason`] was counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The application got an error at once.
+    Refused,
+    /// Not ours to handle: the kernel's ordinary path took it.
+    Passed,
+    /// A program could not do all it should; the traffic went on and this is the trace of it.
+    Degraded,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:expr])+ $variant:ident = $number:literal, $name:literal, $outcome:ident;)+) => {
+        /// Why a program refused something, or let pass something that it would rather have handled.
+        /// Numbers are never reused; `docs/reasons.md` tells an operator what to do about each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Reason { $($(#[doc = $doc])+ $variant = $number,)+ }
+
+        impl Reason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)+];
+
+            /// The reason with this number, if there is one.
+            pub fn from_number(number: u16) -> Option<Reason> {
+                match number { $($number => Some(Reason::$variant),)+ _ => None }
+            }
+
+            /// The name in metrics, logs and documents.
+            pub fn name(self) -> &'static str {
+                match self { $(Reason::$variant => $name,)+ }
+            }
+
+            /// What happened to the traffic.
+            pub fn outcome(self) -> Outcome {
+                match self { $(Reason::$variant => Outcome::$outcome,)+ }
+            }
+
+            /// One sentence for an operator.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Reason::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The service has no usable endpoint: connect() fails with ECONNREFUSED.
+    NoEndpoint = 1, "no_endpoint", Refused;
+    /// The address belongs to a service that has no such port: connect() fails with ECONNREFUSED.
+    NoServicePort = 2, "no_service_port", Refused;
+    /// A slot names a backend that does not exist, a defect of ours: connect() fails with ECONNREFUSED.
+    BackendMissing = 3, "backend_missing", Refused;
+    /// The destination is not an address of the mesh and was left alone.
+    UnknownDestination = 16, "unknown_destination", Passed;
+    /// The service asks for PASSTHROUGH and was left alone.
+    ServicePassthrough = 17, "service_passthrough", Passed;
+    /// No memory for socket storage: the connection works, but getpeername() shows the backend and no event is sent.
+    StorageFull = 32, "storage_full", Degraded;
+    /// A datagram flow could not be stored: the reply carries the backend's address.
+    FlowFull = 33, "flow_full", Degraded;
+    /// The event ring was full and an event was lost.
+    EventLost = 34, "event_lost", Degraded;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_as_themselves_and_names_are_unique() {
+        let mut names: Vec<_> = Reason::ALL.iter().map(|r| r.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_number(*reason as u16), Some(*reason));
+            assert!((*reason as u32) < crate::limits::REASONS_MAX);
+            assert!(!reason.sentence().is_empty());
+        }
+        assert_eq!(Reason::from_number(0), None);
+    }
+}

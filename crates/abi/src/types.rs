@@ -1,0 +1,325 @@
+//! Keys, values and events, field for field as in `bpf/include/kmesh/abi.h`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use zerocopy::byteorder::big_endian::U16 as Be16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// `IPPROTO_TCP`.
+pub const PROTOCOL_TCP: u8 = 6;
+/// `IPPROTO_UDP`.
+pub const PROTOCOL_UDP: u8 = 17;
+
+macro_rules! shared {
+    ($(#[doc = $doc:expr])* $name:ident { $($(#[doc = $fdoc:expr])* $field:ident : $ty:ty,)+ }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct $name { $($(#[doc = $fdoc])* pub $field: $ty,)+ }
+
+        impl crate::layout::Shared for $name {
+            const LAYOUT: crate::layout::Layout = crate::layout::Layout {
+                size: size_of::<$name>(),
+                fields: &[$((stringify!($field), std::mem::offset_of!($name, $field), size_of::<$ty>()),)+],
+            };
+        }
+    };
+}
+
+shared! {
+    /// An IPv6 address, or an IPv4 address in v4-mapped form.
+    IpAddress {
+        /// The address in network order.
+        word: [u8; 16],
+    }
+}
+
+shared! {
+    /// Value of `enrolments`; the key is the cookie of the network namespace.
+    Enrolment {
+        /// No flag is defined yet.
+        flags: u32,
+        /// Zero.
+        reserved: [u32; 3],
+    }
+}
+
+shared! {
+    /// Key of `frontends`: where an application dials.
+    FrontendKey {
+        /// The dialled address.
+        address: IpAddress,
+        /// The dialled port; 0 with protocol 0 stands for the whole address.
+        port: Be16,
+        /// [`PROTOCOL_TCP`], [`PROTOCOL_UDP`] or 0.
+        protocol: u8,
+        /// Zero.
+        reserved: u8,
+    }
+}
+
+shared! {
+    /// Value of `frontends`.
+    Frontend {
+        /// Index into `tables`, for [`Frontend::BALANCE`].
+        table: u32,
+        /// One of the constants below.
+        action: u8,
+        /// Zero.
+        reserved: [u8; 11],
+    }
+}
+
+shared! {
+    /// Value of `tables`: where the slots of a service port are.
+    SlotTable {
+        /// First slot in the low 32 bits, count in the high 32; see [`Extent`].
+        extent: u64,
+        /// Zero.
+        reserved: [u32; 2],
+    }
+}
+
+shared! {
+    /// Value of `slots`: one of the choices of a table.
+    Slot {
+        /// Index into `backends`, never 0.
+        backend: u32,
+        /// The endpoint's own port.
+        port: Be16,
+        /// Zero.
+        reserved: u16,
+    }
+}
+
+shared! {
+    /// Value of `backends`: the address of an endpoint.
+    Backend {
+        /// The endpoint's address.
+        address: IpAddress,
+        /// [`Backend::LIVE`] for an entry in use.
+        flags: u32,
+        /// Zero.
+        reserved: u32,
+    }
+}
+
+shared! {
+    /// Socket storage: what a socket dialled, and where it was sent.
+    SocketMeta {
+        /// What the application dialled.
+        original_address: IpAddress,
+        /// Where the connection went.
+        backend_address: IpAddress,
+        /// What the application dialled.
+        original_port: Be16,
+        /// Where the connection went.
+        backend_port: Be16,
+        /// 1 outbound, 2 inbound.
+        direction: u8,
+        /// 1 once established.
+        established: u8,
+        /// 1 when the destination was rewritten.
+        balanced: u8,
+        /// [`PROTOCOL_TCP`] or [`PROTOCOL_UDP`].
+        protocol: u8,
+        /// Index into `backends`, or 0.
+        backend: u32,
+        /// Zero.
+        reserved_word: u32,
+        /// CLOCK_MONOTONIC.
+        started_ns: u64,
+        /// The socket's network namespace.
+        netns_cookie: u64,
+        /// Zero.
+        reserved: [u64; 2],
+    }
+}
+
+shared! {
+    /// Key of `udp_flows`.
+    UdpFlowKey {
+        /// `SO_COOKIE` of the socket.
+        socket_cookie: u64,
+        /// The dialled address (send) or the backend's (receive).
+        address: IpAddress,
+        /// The dialled port or the backend's.
+        port: Be16,
+        /// 1 send, 2 receive.
+        direction: u8,
+        /// Zero.
+        reserved: [u8; 5],
+    }
+}
+
+shared! {
+    /// Value of `udp_flows`.
+    UdpFlow {
+        /// The backend's address (send) or the dialled one (receive).
+        address: IpAddress,
+        /// The backend's port or the dialled one.
+        port: Be16,
+        /// Zero.
+        reserved_half: u16,
+        /// Zero.
+        reserved: u32,
+        /// The extent that the choice was made from.
+        extent: u64,
+    }
+}
+
+shared! {
+    /// Record of the ring buffer `events`.
+    ConnectionEvent {
+        /// CLOCK_MONOTONIC.
+        time_ns: u64,
+        /// When connect() was called, or the connection was accepted.
+        started_ns: u64,
+        /// The socket's network namespace.
+        netns_cookie: u64,
+        /// `SO_COOKIE` of the socket.
+        socket_cookie: u64,
+        /// Bytes acknowledged by the peer.
+        bytes_sent: u64,
+        /// Bytes received.
+        bytes_received: u64,
+        /// The socket's own address.
+        local_address: IpAddress,
+        /// The peer on the wire.
+        remote_address: IpAddress,
+        /// What the application dialled.
+        original_address: IpAddress,
+        /// The socket's own port.
+        local_port: Be16,
+        /// The peer's port on the wire.
+        remote_port: Be16,
+        /// The port that the application dialled.
+        original_port: Be16,
+        /// A [`crate::Reason`], or 0.
+        reason: u16,
+        /// errno of a connect that failed, or 0.
+        error: u16,
+        /// One of the constants below.
+        kind: u8,
+        /// 1 outbound, 2 inbound.
+        direction: u8,
+        /// [`PROTOCOL_TCP`] or [`PROTOCOL_UDP`].
+        protocol: u8,
+        /// Zero.
+        reserved: [u8; 3],
+    }
+}
+
+// === impl IpAddress ===
+
+impl From<IpAddr> for IpAddress {
+    fn from(address: IpAddr) -> Self {
+        let v6 = match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        Self { word: v6.octets() }
+    }
+}
+
+impl From<Ipv4Addr> for IpAddress {
+    fn from(address: Ipv4Addr) -> Self {
+        IpAddr::V4(address).into()
+    }
+}
+
+impl IpAddress {
+    /// The address as an application would write it: v4-mapped addresses come back as IPv4.
+    pub fn ip(self) -> IpAddr {
+        Ipv6Addr::from(self.word).to_canonical()
+    }
+
+    /// True for an IPv4 address in v4-mapped form.
+    pub fn is_v4(self) -> bool {
+        self.ip().is_ipv4()
+    }
+}
+
+// === impl FrontendKey ===
+
+impl FrontendKey {
+    /// The key of one port of an address.
+    pub fn port(address: IpAddr, port: u16, protocol: u8) -> Self {
+        Self { address: address.into(), port: Be16::new(port), protocol, reserved: 0 }
+    }
+
+    /// The key that answers for every port of `address` that no other key names.
+    pub fn whole_address(address: IpAddr) -> Self {
+        Self::port(address, 0, 0)
+    }
+}
+
+impl std::fmt::Display for FrontendKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let protocol = match self.protocol {
+            PROTOCOL_TCP => "tcp",
+            PROTOCOL_UDP => "udp",
+            _ => "any",
+        };
+        write!(f, "{}/{protocol}", SocketAddr::new(self.address.ip(), self.port.get()))
+    }
+}
+
+// === impl Frontend ===
+
+impl Frontend {
+    /// Choose a slot of `table`.
+    pub const BALANCE: u8 = 1;
+    /// Leave the destination alone.
+    pub const PASS: u8 = 2;
+    /// A known address, but no such port.
+    pub const REFUSE_PORT: u8 = 3;
+}
+
+// === impl Backend ===
+
+impl Backend {
+    /// The entry is in use.
+    pub const LIVE: u32 = 1;
+
+    /// A live entry.
+    pub fn live(address: IpAddress) -> Self {
+        Self { address, flags: Self::LIVE, reserved: 0 }
+    }
+}
+
+// === impl ConnectionEvent ===
+
+impl ConnectionEvent {
+    /// A connection was established.
+    pub const OPENED: u8 = 1;
+    /// A connect failed: `reason` is ours, `error` is the kernel's.
+    pub const REFUSED: u8 = 2;
+    /// A connection ended.
+    pub const CLOSED: u8 = 3;
+    /// Value of `direction` for a connection that this host dialled.
+    pub const OUTBOUND: u8 = 1;
+    /// Value of `direction` for a connection that this host accepted.
+    pub const INBOUND: u8 = 2;
+}
+
+/// A contiguous run of slots, as the kernel sees it in one 64-bit word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Extent {
+    /// Index of the first slot.
+    pub first: u32,
+    /// How many; 0 means that no endpoint is usable.
+    pub count: u32,
+}
+
+impl From<Extent> for u64 {
+    fn from(extent: Extent) -> u64 {
+        u64::from(extent.first) | (u64::from(extent.count) << 32)
+    }
+}
+
+impl From<u64> for Extent {
+    fn from(word: u64) -> Self {
+        Self { first: word as u32, count: (word >> 32) as u32 }
+    }
+}

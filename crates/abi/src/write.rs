@@ -1,0 +1,54 @@
+//! What `plan` asks of `datapath`: ordered writes to the maps, and what the maps hold.
+
+use crate::{Backend, Extent, Frontend, FrontendKey, Slot};
+
+/// One write. A list of writes is applied in order and stops at the first that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Store a backend.
+    Backend {
+        /// Index into `backends`.
+        index: u32,
+        /// What to store.
+        value: Backend,
+    },
+    /// Store a run of slots.
+    Slots {
+        /// Index of the first.
+        first: u32,
+        /// The slots.
+        slots: Vec<Slot>,
+    },
+    /// Point a table at a run of slots: one atomic store.
+    Table {
+        /// Index into `tables`.
+        index: u32,
+        /// The run of slots.
+        extent: Extent,
+    },
+    /// Add or change a frontend.
+    Frontend {
+        /// Where applications dial.
+        key: FrontendKey,
+        /// What happens then.
+        value: Frontend,
+    },
+    /// Remove a frontend.
+    RemoveFrontend {
+        /// Where applications dialled.
+        key: FrontendKey,
+    },
+}
+
+/// What the maps hold, read back after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// All entries of `frontends`.
+    pub frontends: Vec<(FrontendKey, Frontend)>,
+    /// Extents of the tables that frontends name, by table index.
+    pub tables: Vec<(u32, Extent)>,
+    /// Slots of those extents, by slot index.
+    pub slots: Vec<(u32, Slot)>,
+    /// Live backends, by index.
+    pub backends: Vec<(u32, Backend)>,
+}

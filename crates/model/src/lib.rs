@@ -1,0 +1,19 @@
+//! The mesh's nouns: what every decision speaks of, whatever the configuration came from.
+//!
+//! Plain values. This crate knows no file format, no wire format, no kernel and no clock.
+#![forbid(unsafe_code)]
+
+mod locality;
+mod name;
+mod service;
+mod snapshot;
+mod workload;
+
+pub use locality::{Locality, LocalityShare, LocalityWeights, Scope};
+pub use name::{ServiceName, WorkloadName};
+pub use service::{
+    Algorithm, Endpoint, Health, LoadBalancing, LocalityMode, Protocol, Service, ServicePort,
+    Source,
+};
+pub use snapshot::{Node, Snapshot};
+pub use workload::Workload;

@@ -1,0 +1,145 @@
+//! Services: what applications dial, and the endpoints behind it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::{Locality, LocalityWeights, Scope, ServiceName, WorkloadName};
+
+/// Transport protocol of a service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Which kind of object a service came from: it decides what an unlisted port of its address means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A Kubernetes Service: its cluster IPs belong to it alone.
+    Kubernetes,
+    /// An Istio ServiceEntry: its addresses may be real hosts with other ports.
+    ServiceEntry,
+}
+
+/// What applications dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Namespace and host name.
+    pub name: ServiceName,
+    /// Short name of the object that declares it.
+    pub object_name: String,
+    /// Kind of that object.
+    pub source: Source,
+    /// Virtual addresses. None for a headless service: applications dial its endpoints directly.
+    pub addresses: Vec<IpAddr>,
+    /// Ports.
+    pub ports: Vec<ServicePort>,
+    /// How an endpoint is chosen.
+    pub load_balancing: LoadBalancing,
+    /// All endpoints, healthy or not.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One port of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Name, empty when the service has only one port.
+    pub name: String,
+    /// The port that applications dial.
+    pub port: u16,
+    /// Transport.
+    pub protocol: Protocol,
+    /// `appProtocol`, or the protocol that Istio reads from the port's name; empty when unknown.
+    pub app_protocol: String,
+}
+
+/// One address that serves a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The workload behind it, when it has a name.
+    pub workload: Option<WorkloadName>,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its own port for each port of the service, by the service's (port, protocol). A port that is
+    /// missing here is not served by this endpoint.
+    pub target_ports: BTreeMap<(u16, Protocol), u16>,
+    /// May it be chosen?
+    pub health: Health,
+    /// Relative weight; 0 takes no traffic.
+    pub weight: u32,
+    /// Where it runs.
+    pub locality: Locality,
+    /// Name of its node, empty when unknown.
+    pub node: String,
+    /// Name of its network, empty for the mesh's own.
+    pub network: String,
+    /// Name of its cluster, empty for the mesh's own.
+    pub cluster: String,
+}
+
+/// Whether an endpoint may be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Yes.
+    Healthy,
+    /// Only when the service has no healthy endpoint at all (an EndpointSlice condition of
+    /// `serving` with `terminating`, as kube-proxy does it).
+    Terminating,
+    /// No.
+    Unhealthy,
+}
+
+/// How one of several usable endpoints is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// In proportion to weights, each connection for itself.
+    #[default]
+    WeightedRandom,
+    /// Do not choose: the connection goes to the address that was dialled.
+    Passthrough,
+}
+
+/// What locality means for the choice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LocalityMode {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// Endpoints that match more leading scopes first; those that match fewer only when no usable
+    /// endpoint matches more (`FAILOVER` of Istio's workload API).
+    Failover(Vec<Scope>),
+    /// Only endpoints that match every scope (`STRICT`).
+    Strict(Vec<Scope>),
+    /// By the node's region: own locality, then zone, then region, then `failover` regions of the
+    /// node's region, then the rest (`localityLbSetting` without `failoverPriority`).
+    RegionFailover {
+        /// `from` region to `to` region.
+        failover: BTreeMap<String, String>,
+    },
+    /// `localityLbSetting.distribute`: pairs of the `from` pattern and its shares; the first
+    /// pattern that contains the node's locality counts.
+    Distribute(Vec<(Locality, LocalityWeights)>),
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadBalancing {
+    /// Among the usable ones.
+    pub algorithm: Algorithm,
+    /// Which are usable first.
+    pub locality: LocalityMode,
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    /// `TCP` or `UDP`, as Kubernetes writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+        }
+    }
+}
