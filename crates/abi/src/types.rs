@@ -179,9 +179,9 @@ shared! {
         netns_cookie: u64,
         /// `SO_COOKIE` of the socket.
         socket_cookie: u64,
-        /// Bytes acknowledged by the peer.
+        /// Payload bytes sent, without retransmissions.
         bytes_sent: u64,
-        /// Bytes received.
+        /// Payload bytes received.
         bytes_received: u64,
         /// The socket's own address.
         local_address: IpAddress,

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map, with its one writer. Maps that user space owns are read-only to programs, save those
+ * that it writes through a shared mapping: the kernel refuses a writable mapping of such a map. All
+ * are __weak, so that the program files can be linked into one object. Pin names equal map names.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "limits.h"
+
+/* Writer: user space. Which network namespaces are in the mesh, by their cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u64);
+	__type(value, struct enrolment);
+	__uint(max_entries, ENROLMENTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
+} enrolments __weak SEC(".maps");
+
+/* Writer: user space. Where applications dial. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct frontend_key);
+	__type(value, struct frontend);
+	__uint(max_entries, FRONTENDS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
+} frontends __weak SEC(".maps");
+
+/* Writer: user space, through a shared mapping. One run of slots for each service port and family. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct slot_table);
+	__uint(max_entries, TABLES_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} tables __weak SEC(".maps");
+
+/* Writer: user space, through a shared mapping. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct slot);
+	__uint(max_entries, SLOTS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} slots __weak SEC(".maps");
+
+/* Writer: user space, through a shared mapping. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct backend);
+	__uint(max_entries, BACKENDS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} backends __weak SEC(".maps");
+
+/* Writer: programs. What each socket of an enrolled namespace dialled. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__type(key, int);
+	__type(value, struct socket_meta);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} sockets __weak SEC(".maps");
+
+/* Writer: programs. Datagrams of unconnected sockets; the least recently used are forgotten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct udp_flow_key);
+	__type(value, struct udp_flow);
+	__uint(max_entries, UDP_FLOWS_MAX);
+} udp_flows __weak SEC(".maps");
+
+/* Writer: programs. Connections opened, refused and closed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENT_RING_BYTES);
+} events __weak SEC(".maps");
+
+/* Writer: programs. One counter for each enum reason. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, REASONS_MAX);
+} counters __weak SEC(".maps");

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Datagrams of sockets that are not connected: a flow is one socket and one dialled address. It
+ * stays with its backend as long as the service's table does, and the way back is stored beside it.
+ */
+#pragma once
+
+#include "count.h"
+#include "service.h"
+
+static __always_inline void flow_key(struct udp_flow_key *key, __u64 socket_cookie,
+				     const struct ip_address *address, __be16 port,
+				     enum flow_direction direction)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->socket_cookie = socket_cookie;
+	key->address = *address;
+	key->port = port;
+	key->direction = direction;
+}
+
+static __always_inline long flow_store(__u64 socket_cookie, const struct ip_address *from,
+				       __be16 from_port, const struct ip_address *to,
+				       __be16 to_port, enum flow_direction direction, __u64 extent)
+{
+	struct udp_flow flow = { .address = *to, .port = to_port, .extent = extent };
+	struct udp_flow_key key;
+
+	flow_key(&key, socket_cookie, from, from_port, direction);
+	return bpf_map_update_elem(&udp_flows, &key, &flow, BPF_ANY);
+}
+
+/* Both ways of a flow. A failure costs the reply its dialled address, so it is counted. */
+static __always_inline void flow_remember(__u64 socket_cookie, const struct frontend_key *dialled,
+					  const struct selection *selection)
+{
+	if (flow_store(socket_cookie, &dialled->address, dialled->port, &selection->address,
+		       selection->port, FLOW_SEND, selection->extent) ||
+	    flow_store(socket_cookie, &selection->address, selection->port, &dialled->address,
+		       dialled->port, FLOW_RECEIVE, selection->extent))
+		count(REASON_FLOW_FULL);
+}
+
+/* The flow's backend, if the table that it was chosen from is still the one in force. */
+static __always_inline bool flow_continue(__u64 socket_cookie, const struct frontend_key *dialled,
+					  struct selection *selection)
+{
+	struct frontend *frontend = bpf_map_lookup_elem(&frontends, dialled);
+	struct udp_flow_key key;
+	struct udp_flow *flow;
+
+	if (!frontend || frontend->action != FRONTEND_BALANCE)
+		return false;
+	flow_key(&key, socket_cookie, &dialled->address, dialled->port, FLOW_SEND);
+	flow = bpf_map_lookup_elem(&udp_flows, &key);
+	if (!flow || flow->extent != table_extent(frontend->table))
+		return false;
+	selection->address = flow->address;
+	selection->port = flow->port;
+	selection->verdict = VERDICT_BALANCE;
+	return true;
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Hook:     cgroup/connect4, cgroup/connect6: connect() of a TCP or UDP socket, before any packet.
+ * Reads:    enrolments, frontends, tables, slots, backends.
+ * Writes:   sockets (what was dialled and where it went), events (a refusal), counters.
+ * Verdict:  a service address is rewritten to one backend; a service without a usable endpoint, or a
+ *           port that the service does not have, fails with ECONNREFUSED; all else is left alone.
+ * On internal error: without socket storage the connection is balanced all the same and
+ *           storage_full is counted; a table that names no backend refuses (backend_missing).
+ */
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/errno.h>
+#include <bpf/bpf_helpers.h>
+
+#include <kmesh/count.h>
+#include <kmesh/enrolment.h>
+#include <kmesh/event.h>
+#include <kmesh/service.h>
+#include <kmesh/sock_addr.h>
+
+/* Remembers the decision with the socket; a later connect() of the same socket replaces it. */
+static __always_inline void remember(struct bpf_sock_addr *ctx, const struct frontend_key *key,
+				     const struct selection *selection, __u64 netns_cookie)
+{
+	bool balanced = selection->verdict == VERDICT_BALANCE;
+	struct socket_meta *meta;
+
+	meta = bpf_sk_storage_get(&sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!meta) {
+		count(REASON_STORAGE_FULL);
+		return;
+	}
+	meta->original_address = key->address;
+	meta->original_port = key->port;
+	meta->backend_address = balanced ? selection->address : key->address;
+	meta->backend_port = balanced ? selection->port : key->port;
+	meta->direction = DIRECTION_OUTBOUND;
+	meta->established = 0;
+	meta->balanced = balanced;
+	meta->protocol = key->protocol;
+	meta->backend = balanced ? selection->backend : 0;
+	meta->netns_cookie = netns_cookie;
+	meta->started_ns = bpf_ktime_get_ns();
+}
+
+static __always_inline void report_refusal(struct bpf_sock_addr *ctx,
+					   const struct frontend_key *key, enum reason reason,
+					   __u64 netns_cookie)
+{
+	struct connection_event *event = event_reserve();
+
+	if (!event)
+		return;
+	event->time_ns = event->started_ns = bpf_ktime_get_ns();
+	event->netns_cookie = netns_cookie;
+	event->socket_cookie = bpf_get_socket_cookie(ctx);
+	event->original_address = event->remote_address = key->address;
+	event->original_port = event->remote_port = key->port;
+	event->reason = reason;
+	event->error = ECONNREFUSED;
+	event->kind = EVENT_REFUSED;
+	event->direction = DIRECTION_OUTBOUND;
+	event->protocol = key->protocol;
+	event_submit(event);
+}
+
+/* A datagram socket without a rewrite needs no memory of it, but must lose that of an earlier connect(). */
+static __always_inline bool worth_remembering(const struct selection *selection, __u8 protocol)
+{
+	return protocol == IPPROTO_TCP || selection->verdict == VERDICT_BALANCE;
+}
+
+static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct frontend_key *key,
+					   struct selection *selection)
+{
+	__u64 netns_cookie = bpf_get_netns_cookie(ctx);
+
+	if (!is_enrolled(netns_cookie))
+		return selection->verdict = VERDICT_PASS;
+	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
+		return selection->verdict = VERDICT_PASS;
+
+	key->protocol = ctx->protocol;
+	if (select_backend(key, bpf_get_prandom_u32(), selection) != VERDICT_BALANCE)
+		count(selection->reason);
+	if (selection->verdict == VERDICT_REFUSE)
+		report_refusal(ctx, key, selection->reason, netns_cookie);
+	else if (worth_remembering(selection, key->protocol))
+		remember(ctx, key, selection, netns_cookie);
+	else
+		bpf_sk_storage_delete(&sockets, ctx->sk);
+	return selection->verdict;
+}
+
+static __always_inline int refuse_connect(void)
+{
+	bpf_set_retval(-ECONNREFUSED);
+	return SOCK_ADDR_REFUSE;
+}
+
+SEC("cgroup/connect4")
+int kmesh_connect4(struct bpf_sock_addr *ctx)
+{
+	struct selection selection = {};
+	struct frontend_key key = {
+		.address = address_from_v4(ctx->user_ip4),
+		.port = sock_addr_port(ctx),
+	};
+
+	switch (decide(ctx, &key, &selection)) {
+	case VERDICT_REFUSE:
+		return refuse_connect();
+	case VERDICT_BALANCE:
+		sock_addr_set_v4(ctx, &selection.address, selection.port);
+		return SOCK_ADDR_PROCEED;
+	default:
+		return SOCK_ADDR_PROCEED;
+	}
+}
+
+SEC("cgroup/connect6")
+int kmesh_connect6(struct bpf_sock_addr *ctx)
+{
+	struct selection selection = {};
+	struct frontend_key key = {
+		.address = sock_addr_v6(ctx),
+		.port = sock_addr_port(ctx),
+	};
+
+	switch (decide(ctx, &key, &selection)) {
+	case VERDICT_REFUSE:
+		return refuse_connect();
+	case VERDICT_BALANCE:
+		sock_addr_set_v6(ctx, &selection.address, selection.port);
+		return SOCK_ADDR_PROCEED;
+	default:
+		return SOCK_ADDR_PROCEED;
+	}
+}
+
+char LICENSE[] SEC("license") __weak = "Dual BSD/GPL";

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Hook:     cgroup/sendmsg4, cgroup/sendmsg6: a datagram sent with an explicit destination.
+ * Reads:    enrolments, frontends, tables, slots, backends, udp_flows.
+ * Writes:   udp_flows (the flow and the way back), counters.
+ * Verdict:  a service address is rewritten to one backend, the same one for the same socket while
+ *           the service's table stays; no usable endpoint or no such port fails with
+ *           ECONNREFUSED; all else is left alone.
+ * On internal error: a flow that cannot be stored is sent all the same and flow_full is counted.
+ */
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/errno.h>
+#include <bpf/bpf_helpers.h>
+
+#include <kmesh/enrolment.h>
+#include <kmesh/sock_addr.h>
+#include <kmesh/udp_flow.h>
+
+static __always_inline enum verdict decide(struct bpf_sock_addr *ctx,
+					   const struct frontend_key *dialled,
+					   struct selection *selection)
+{
+	__u64 socket_cookie = bpf_get_socket_cookie(ctx);
+
+	if (flow_continue(socket_cookie, dialled, selection))
+		return VERDICT_BALANCE;
+	if (select_backend(dialled, bpf_get_prandom_u32(), selection) == VERDICT_BALANCE)
+		flow_remember(socket_cookie, dialled, selection);
+	else
+		count(selection->reason);
+	return selection->verdict;
+}
+
+static __always_inline int refuse_send(void)
+{
+	bpf_set_retval(-ECONNREFUSED);
+	return SOCK_ADDR_REFUSE;
+}
+
+SEC("cgroup/sendmsg4")
+int kmesh_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct selection selection = {};
+	struct frontend_key dialled = {
+		.address = address_from_v4(ctx->user_ip4),
+		.port = sock_addr_port(ctx),
+		.protocol = IPPROTO_UDP,
+	};
+
+	if (!is_enrolled(bpf_get_netns_cookie(ctx)))
+		return SOCK_ADDR_PROCEED;
+	switch (decide(ctx, &dialled, &selection)) {
+	case VERDICT_REFUSE:
+		return refuse_send();
+	case VERDICT_BALANCE:
+		sock_addr_set_v4(ctx, &selection.address, selection.port);
+		return SOCK_ADDR_PROCEED;
+	default:
+		return SOCK_ADDR_PROCEED;
+	}
+}
+
+SEC("cgroup/sendmsg6")
+int kmesh_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct selection selection = {};
+	struct frontend_key dialled = {
+		.address = sock_addr_v6(ctx),
+		.port = sock_addr_port(ctx),
+		.protocol = IPPROTO_UDP,
+	};
+
+	if (!is_enrolled(bpf_get_netns_cookie(ctx)))
+		return SOCK_ADDR_PROCEED;
+	switch (decide(ctx, &dialled, &selection)) {
+	case VERDICT_REFUSE:
+		return refuse_send();
+	case VERDICT_BALANCE:
+		sock_addr_set_v6(ctx, &selection.address, selection.port);
+		return SOCK_ADDR_PROCEED;
+	default:
+		return SOCK_ADDR_PROCEED;
+	}
+}
+
+char LICENSE[] SEC("license") __weak = "Dual BSD/GPL";
