@@ -1,0 +1,175 @@
+//! Opening the object, reusing pinned maps, loading the programs. Nothing live is touched here.
+
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use abi::limits::Limits;
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{MapCore, OpenMapMut};
+use libbpf_sys as raw;
+
+use crate::maps::Maps;
+use crate::skeleton::{KmeshSkel, KmeshSkelBuilder, OpenKmeshSkel};
+use crate::{Config, Error, Pins, Result, path_error, sys};
+
+/// A loaded program that waits to be attached.
+pub(crate) struct Program {
+    pub name: &'static str,
+    pub fd: OwnedFd,
+    pub attach_type: raw::bpf_attach_type,
+}
+
+/// A map whose pin has another size than configured: its successor takes the pin at commit.
+pub(crate) struct Successor {
+    pub name: String,
+    pub fd: OwnedFd,
+}
+
+/// The programs and maps of one process. Holds the lock on the pins.
+pub struct Datapath {
+    pub(crate) config: Config,
+    pub(crate) pins: Pins,
+    pub(crate) programs: Vec<Program>,
+    pub(crate) successors: Vec<Successor>,
+    maps: Maps,
+    _lock: File,
+}
+
+impl Datapath {
+    /// Loads this build's programs against the pinned maps, or against new ones where none are.
+    /// The programs that run already are not touched.
+    ///
+    /// # Errors
+    /// Pins that another process holds or another schema wrote; a kernel that refuses a program.
+    pub fn load(config: Config) -> Result<Self> {
+        let pins = Pins::new(&config.bpf_fs);
+        pins.create()?;
+        let lock = pins.lock()?;
+
+        let mut storage = MaybeUninit::uninit();
+        let mut open = KmeshSkelBuilder::default()
+            .open(&mut storage)
+            .map_err(|source| Error::Bpf { action: "open the kernel object".into(), source })?;
+        set_sizes(&mut open, &config.limits)?;
+        let resized = reuse_pinned(&mut open, &pins)?;
+        let skel = open
+            .load()
+            .map_err(|source| Error::Bpf { action: "load the kernel programs".into(), source })?;
+
+        let maps = Maps::new(&skel.maps, &config.limits)?;
+        let programs = programs(&skel)?;
+        let successors = pin_new_maps(&skel, &pins, &resized)?;
+        Ok(Self { config, pins, programs, successors, maps, _lock: lock })
+    }
+
+    /// The maps that the loaded programs will use.
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+}
+
+fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
+    let maps = &mut open.maps;
+    let sizes = [
+        (&mut maps.enrolments, limits.enrolments_max),
+        (&mut maps.frontends, limits.frontends_max),
+        (&mut maps.tables, limits.tables_max),
+        (&mut maps.slots, limits.slots_max),
+        (&mut maps.backends, limits.backends_max),
+        (&mut maps.udp_flows, limits.udp_flows_max),
+        (&mut maps.events, limits.event_ring_bytes),
+    ];
+    for (map, size) in sizes {
+        map.set_max_entries(size).map_err(|source| Error::Bpf {
+            action: format!("give map {} {size} entries", map.name().to_string_lossy()),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// Reuses each pinned map that fits; returns the names of those whose configured size has changed.
+fn reuse_pinned(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>> {
+    let mut resized = Vec::new();
+    for mut map in open.open_object_mut().maps_mut() {
+        let name = map.name().to_string_lossy().into_owned();
+        let path = pins.map(&name);
+        if !path.exists() {
+            continue;
+        }
+        let pinned = sys::open_pinned(&path).map_err(path_error("open the pinned map", &path))?;
+        let info = sys::map_info(pinned.as_fd()).map_err(path_error("inspect", &path))?;
+        let (found, wanted) = (layout_of(&info), layout_wanted(&map));
+        if found != wanted {
+            return Err(Error::Schema { path, found, wanted });
+        }
+        if info.max_entries != map.max_entries() && map.max_entries() != 0 {
+            tracing::info!(map = name, from = info.max_entries, to = map.max_entries(), "resized");
+            resized.push(name);
+            continue;
+        }
+        map.reuse_fd(pinned.as_fd()).map_err(|source| Error::Bpf {
+            action: format!("reuse the pinned map {}", path.display()),
+            source,
+        })?;
+    }
+    Ok(resized)
+}
+
+fn layout_of(info: &raw::bpf_map_info) -> String {
+    format!(
+        "type {}, key {} bytes, value {} bytes, flags {:#x}",
+        info.type_, info.key_size, info.value_size, info.map_flags
+    )
+}
+
+fn layout_wanted(map: &OpenMapMut<'_>) -> String {
+    format!(
+        "type {}, key {} bytes, value {} bytes, flags {:#x}",
+        map.map_type() as u32,
+        map.key_size(),
+        map.value_size(),
+        map.map_flags()
+    )
+}
+
+/// Pins maps that have no pin yet, so that a daemon that dies before its first commit loses
+/// nothing; a resized map waits for the commit.
+fn pin_new_maps(skel: &KmeshSkel<'_>, pins: &Pins, resized: &[String]) -> Result<Vec<Successor>> {
+    let mut successors = Vec::new();
+    for map in skel.object().maps() {
+        let name = map.name().to_string_lossy().into_owned();
+        let path = pins.map(&name);
+        if resized.contains(&name) {
+            let fd = map.as_fd().try_clone_to_owned().map_err(path_error("duplicate", &path))?;
+            successors.push(Successor { name, fd });
+        } else if !path.exists() {
+            sys::pin(map.as_fd(), &path).map_err(path_error("pin a map at", &path))?;
+        }
+    }
+    Ok(successors)
+}
+
+/// The programs in the order in which they are attached: those that only watch first, and
+/// connect, which makes the others' data, last.
+fn programs(skel: &KmeshSkel<'_>) -> Result<Vec<Program>> {
+    let progs = &skel.progs;
+    [
+        ("kmesh_sockops", &progs.kmesh_sockops, raw::BPF_CGROUP_SOCK_OPS),
+        ("kmesh_getpeername4", &progs.kmesh_getpeername4, raw::BPF_CGROUP_INET4_GETPEERNAME),
+        ("kmesh_getpeername6", &progs.kmesh_getpeername6, raw::BPF_CGROUP_INET6_GETPEERNAME),
+        ("kmesh_recvmsg4", &progs.kmesh_recvmsg4, raw::BPF_CGROUP_UDP4_RECVMSG),
+        ("kmesh_recvmsg6", &progs.kmesh_recvmsg6, raw::BPF_CGROUP_UDP6_RECVMSG),
+        ("kmesh_sendmsg4", &progs.kmesh_sendmsg4, raw::BPF_CGROUP_UDP4_SENDMSG),
+        ("kmesh_sendmsg6", &progs.kmesh_sendmsg6, raw::BPF_CGROUP_UDP6_SENDMSG),
+        ("kmesh_connect4", &progs.kmesh_connect4, raw::BPF_CGROUP_INET4_CONNECT),
+        ("kmesh_connect6", &progs.kmesh_connect6, raw::BPF_CGROUP_INET6_CONNECT),
+    ]
+    .into_iter()
+    .map(|(name, program, attach_type)| {
+        let fd = program.as_fd().try_clone_to_owned().map_err(path_error("duplicate", name))?;
+        Ok(Program { name, fd, attach_type })
+    })
+    .collect()
+}

@@ -1,0 +1,242 @@
+//! Typed handles to the maps: applying writes, reading them back, enrolment and counters.
+
+use std::collections::BTreeSet;
+
+use abi::limits::Limits;
+use abi::{Backend, Contents, Enrolment, Extent, Frontend, FrontendKey, Reason, Slot, SlotTable};
+use abi::Write;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use std::os::fd::AsFd;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::mapped::MappedArray;
+use crate::skeleton::KmeshMaps;
+use crate::{Error, Result};
+
+/// Frontends of one batch system call.
+const BATCH_ENTRIES_MAX: usize = 4_096;
+
+/// The maps of one loaded object. Owned handles: they live on when the object is gone.
+pub struct Maps {
+    pub(crate) enrolments: MapHandle,
+    pub(crate) frontends: MapHandle,
+    pub(crate) tables_map: MapHandle,
+    pub(crate) slots_map: MapHandle,
+    pub(crate) backends_map: MapHandle,
+    pub(crate) sockets: MapHandle,
+    pub(crate) udp_flows: MapHandle,
+    pub(crate) events: MapHandle,
+    pub(crate) counters: MapHandle,
+    tables: MappedArray<SlotTable>,
+    slots: MappedArray<Slot>,
+    backends: MappedArray<Backend>,
+}
+
+fn handle(name: &'static str, map: &libbpf_rs::MapMut<'_>) -> Result<MapHandle> {
+    MapHandle::try_from(map).map_err(entry_error(name, "its handle"))
+}
+
+fn entry_error(
+    map: &'static str,
+    entry: impl ToString,
+) -> impl FnOnce(libbpf_rs::Error) -> Error {
+    let entry = entry.to_string();
+    move |source| Error::Map { map, entry, source: source.into() }
+}
+
+impl Maps {
+    pub(crate) fn new(maps: &KmeshMaps<'_>, limits: &Limits) -> Result<Self> {
+        let tables_map = handle("tables", &maps.tables)?;
+        let slots_map = handle("slots", &maps.slots)?;
+        let backends_map = handle("backends", &maps.backends)?;
+        Ok(Self {
+            tables: MappedArray::new("tables", tables_map.as_fd(), limits.tables_max)?,
+            slots: MappedArray::new("slots", slots_map.as_fd(), limits.slots_max)?,
+            backends: MappedArray::new("backends", backends_map.as_fd(), limits.backends_max)?,
+            tables_map,
+            slots_map,
+            backends_map,
+            enrolments: handle("enrolments", &maps.enrolments)?,
+            frontends: handle("frontends", &maps.frontends)?,
+            sockets: handle("sockets", &maps.sockets)?,
+            udp_flows: handle("udp_flows", &maps.udp_flows)?,
+            events: handle("events", &maps.events)?,
+            counters: handle("counters", &maps.counters)?,
+        })
+    }
+
+    /// Applies `writes` in order; neighbouring frontends go in batches.
+    ///
+    /// # Errors
+    /// The first write that fails, by its entry. Those before it are in force, which is a state
+    /// that `plan` can go on from: no table is ever half written.
+    pub fn apply(&self, writes: &[Write]) -> Result<()> {
+        let mut rest = writes;
+        while let Some(first) = rest.first() {
+            let run = match first {
+                Write::Frontend { .. } => run_of(rest, |w| matches!(w, Write::Frontend { .. })),
+                Write::RemoveFrontend { .. } => {
+                    run_of(rest, |w| matches!(w, Write::RemoveFrontend { .. }))
+                }
+                _ => 1,
+            };
+            let (now, later) = rest.split_at(run);
+            match first {
+                Write::Frontend { .. } => self.put_frontends(now)?,
+                Write::RemoveFrontend { .. } => self.remove_frontends(now)?,
+                write => self.apply_array(write)?,
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn apply_array(&self, write: &Write) -> Result<()> {
+        match write {
+            Write::Backend { index, value } => self.backends.write(*index, value),
+            Write::Slots { first, slots } => {
+                for (index, slot) in (*first..).zip(slots) {
+                    self.slots.write(index, slot)?;
+                }
+                Ok(())
+            }
+            Write::Table { index, extent } => {
+                self.tables.store_first_word(*index, (*extent).into())
+            }
+            Write::Frontend { .. } | Write::RemoveFrontend { .. } => Ok(()),
+        }
+    }
+
+    fn put_frontends(&self, writes: &[Write]) -> Result<()> {
+        let entries: Vec<_> = writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::Frontend { key, value } => Some((key, value)),
+                _ => None,
+            })
+            .collect();
+        let keys: Vec<u8> = entries.iter().flat_map(|(key, _)| key.as_bytes()).copied().collect();
+        let values: Vec<u8> =
+            entries.iter().flat_map(|(_, value)| value.as_bytes()).copied().collect();
+        let Some((first, _)) = entries.first() else { return Ok(()) };
+        let count = entries.len() as u32;
+        self.frontends
+            .update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY)
+            .map_err(entry_error("frontends", format!("{first} and {} more", count - 1)))
+    }
+
+    fn remove_frontends(&self, writes: &[Write]) -> Result<()> {
+        for write in writes {
+            let Write::RemoveFrontend { key } = write else { continue };
+            match self.frontends.delete(key.as_bytes()) {
+                // Gone already: a daemon that died between two writes has done it.
+                Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => {}
+                other => other.map_err(entry_error("frontends", key))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads back what the maps hold, as far as frontends reach it. Entries that point outside a
+    /// map are left out: `plan` writes them anew.
+    ///
+    /// # Errors
+    /// When the kernel refuses a read.
+    pub fn contents(&self) -> Result<Contents> {
+        let mut contents = Contents { frontends: self.read_frontends()?, ..Contents::default() };
+        let named: BTreeSet<u32> = contents
+            .frontends
+            .iter()
+            .filter(|(_, frontend)| frontend.action == Frontend::BALANCE)
+            .map(|(_, frontend)| frontend.table)
+            .filter(|table| *table < self.tables.entries_max())
+            .collect();
+        let mut backends = BTreeSet::new();
+        for table in named {
+            let extent = Extent::from(self.tables.read(table)?.extent);
+            let end = u64::from(extent.first) + u64::from(extent.count);
+            if end > u64::from(self.slots.entries_max()) {
+                continue;
+            }
+            contents.tables.push((table, extent));
+            for index in extent.first..end as u32 {
+                let slot = self.slots.read(index)?;
+                contents.slots.push((index, slot));
+                backends.insert(slot.backend);
+            }
+        }
+        for index in backends.into_iter().filter(|index| *index < self.backends.entries_max()) {
+            let backend = self.backends.read(index)?;
+            if backend.flags & Backend::LIVE != 0 {
+                contents.backends.push((index, backend));
+            }
+        }
+        Ok(contents)
+    }
+
+    fn read_frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>> {
+        let batch = BATCH_ENTRIES_MAX as u32;
+        let entries = self
+            .frontends
+            .lookup_batch(batch, MapFlags::ANY, MapFlags::ANY)
+            .map_err(entry_error("frontends", "all entries"))?;
+        Ok(entries
+            .filter_map(|(key, value)| {
+                let key = FrontendKey::read_from_bytes(&key).ok()?;
+                Some((key, Frontend::read_from_bytes(&value).ok()?))
+            })
+            .collect())
+    }
+
+    /// Puts a network namespace into the mesh.
+    ///
+    /// # Errors
+    /// When the map is full (`enrolments_max`) or the kernel refuses.
+    pub fn enrol(&self, netns_cookie: u64) -> Result<()> {
+        self.enrolments
+            .update(netns_cookie.as_bytes(), Enrolment::default().as_bytes(), MapFlags::ANY)
+            .map_err(entry_error("enrolments", netns_cookie))
+    }
+
+    /// Takes a network namespace out of the mesh; false when it was not in it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn unenrol(&self, netns_cookie: u64) -> Result<bool> {
+        match self.enrolments.delete(netns_cookie.as_bytes()) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(entry_error("enrolments", netns_cookie)(e)),
+        }
+    }
+
+    /// Cookies of all enrolled network namespaces.
+    pub fn enrolled(&self) -> BTreeSet<u64> {
+        self.enrolments.keys().filter_map(|key| u64::read_from_bytes(&key).ok()).collect()
+    }
+
+    /// The counter of every reason, over all CPUs.
+    ///
+    /// # Errors
+    /// When the kernel refuses a read.
+    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>> {
+        Reason::ALL
+            .iter()
+            .map(|reason| {
+                let index = *reason as u32;
+                let values = self
+                    .counters
+                    .lookup_percpu(index.as_bytes(), MapFlags::ANY)
+                    .map_err(entry_error("counters", reason.name()))?
+                    .unwrap_or_default();
+                let total = values.iter().filter_map(|v| u64::read_from_bytes(v).ok()).sum();
+                Ok((*reason, total))
+            })
+            .collect()
+    }
+}
+
+/// Length of the run of writes at the front that are alike, within a batch.
+fn run_of(writes: &[Write], alike: impl Fn(&Write) -> bool) -> usize {
+    writes.iter().take(BATCH_ENTRIES_MAX).take_while(|write| alike(write)).count()
+}

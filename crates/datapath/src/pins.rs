@@ -1,0 +1,105 @@
+//! Where things are pinned: `<bpf file system>/kmesh/s<schema>/{maps,links}`.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result, path_error};
+
+/// Number of the map layouts. Within one number key and value sizes never change (ARCHITECTURE.md, A7).
+pub const SCHEMA: u32 = 1;
+
+/// The pin folders.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    product: PathBuf,
+}
+
+impl Pins {
+    /// The folders below `bpf_fs`.
+    pub fn new(bpf_fs: &Path) -> Self {
+        Self { product: bpf_fs.join("kmesh") }
+    }
+
+    fn schema(&self) -> PathBuf {
+        self.product.join(format!("s{SCHEMA}"))
+    }
+
+    /// Folder of the maps.
+    pub fn maps(&self) -> PathBuf {
+        self.schema().join("maps")
+    }
+
+    /// Folder of the links.
+    pub fn links(&self) -> PathBuf {
+        self.schema().join("links")
+    }
+
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    pub(crate) fn link(&self, name: &str) -> PathBuf {
+        self.links().join(name)
+    }
+
+    /// Makes the folders, readable for root alone.
+    pub(crate) fn create(&self) -> Result<()> {
+        for folder in [self.maps(), self.links()] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(path_error("create", &folder))?;
+        }
+        Ok(())
+    }
+
+    /// Locks the pins against every other writer, until the returned file is dropped.
+    pub(crate) fn lock(&self) -> Result<File> {
+        let folder = self.schema();
+        let file = File::open(&folder).map_err(path_error("open", &folder))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder }),
+            Err(TryLockError::Error(source)) => {
+                Err(Error::Path { action: "lock", path: folder, source })
+            }
+        }
+    }
+
+    /// True when something is pinned.
+    pub fn exist(&self) -> bool {
+        self.product.exists()
+    }
+
+    /// Removes every pin: programs detach, maps vanish. Traffic goes on as if there were no mesh.
+    /// Links go first, so that no program runs on maps that are half gone.
+    ///
+    /// # Errors
+    /// When a daemon still holds the lock, or a folder cannot be removed.
+    pub fn remove_all(&self) -> Result<Vec<PathBuf>> {
+        if !self.exist() {
+            return Ok(Vec::new());
+        }
+        let _lock = self.schema().exists().then(|| self.lock()).transpose()?;
+        let mut removed = Vec::new();
+        for folder in [self.links(), self.maps()] {
+            remove_files(&folder, &mut removed)?;
+        }
+        fs::remove_dir_all(&self.product).map_err(path_error("remove", &self.product))?;
+        Ok(removed)
+    }
+}
+
+fn remove_files(folder: &Path, removed: &mut Vec<PathBuf>) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(path_error("list", folder))? {
+        let path = entry.map_err(path_error("list", folder))?.path();
+        fs::remove_file(&path).map_err(path_error("unpin", &path))?;
+        removed.push(path);
+    }
+    Ok(())
+}

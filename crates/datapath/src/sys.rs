@@ -1,0 +1,188 @@
+//! System calls that libbpf-rs has no safe wrapper for. Every unsafe block of the product that is
+//! not generated is in this file.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+
+use libbpf_sys as raw;
+
+/// `SO_NETNS_COOKIE` of `<asm-generic/socket.h>`, which the libc crate does not name everywhere.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+/// `MEMBARRIER_CMD_GLOBAL` of `<linux/membarrier.h>`: one RCU grace period.
+const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+
+/// libbpf returns a negative errno, or a value.
+fn check(value: libc::c_int) -> io::Result<libc::c_int> {
+    if value < 0 { Err(io::Error::from_raw_os_error(-value)) } else { Ok(value) }
+}
+
+fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
+    let fd = check(fd)?;
+    // SAFETY: the call that returned `fd` made it for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// Attaches a program to a cgroup by a new link.
+pub fn link_create(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    attach_type: raw::bpf_attach_type,
+) -> io::Result<OwnedFd> {
+    // SAFETY: both descriptors are open, and a null options pointer means none.
+    owned(unsafe {
+        raw::bpf_link_create(
+            program.as_raw_fd(),
+            cgroup.as_raw_fd(),
+            attach_type,
+            std::ptr::null(),
+        )
+    })
+}
+
+/// Replaces the program of a link in one step.
+pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both descriptors are open, and a null options pointer means none.
+    check(unsafe {
+        raw::bpf_link_update(link.as_raw_fd(), program.as_raw_fd(), std::ptr::null())
+    })
+    .map(drop)
+}
+
+/// Detaches a link; its descriptor stays valid but has no effect any more.
+pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open.
+    check(unsafe { raw::bpf_link_detach(link.as_raw_fd()) }).map(drop)
+}
+
+/// Pins a map, program or link.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the descriptor is open and the path ends with a zero byte.
+    check(unsafe { raw::bpf_obj_pin(object.as_raw_fd(), path.as_ptr()) }).map(drop)
+}
+
+/// Opens a pinned map, program or link.
+pub fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends with a zero byte.
+    owned(unsafe { raw::bpf_obj_get(path.as_ptr()) })
+}
+
+/// Opens a loaded program by its id.
+pub fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointer is passed.
+    owned(unsafe { raw::bpf_prog_get_fd_by_id(id) })
+}
+
+/// Turns on run statistics of all programs of the host for as long as the descriptor is open.
+pub fn enable_run_stats() -> io::Result<OwnedFd> {
+    // SAFETY: no pointer is passed.
+    owned(unsafe { raw::bpf_enable_stats(raw::BPF_STATS_RUN_TIME) })
+}
+
+macro_rules! info {
+    ($name:ident, $call:ident, $info:ident) => {
+        /// What the kernel says of the object behind a descriptor.
+        pub fn $name(fd: BorrowedFd<'_>) -> io::Result<raw::$info> {
+            let mut info = raw::$info::default();
+            let mut size = size_of::<raw::$info>() as u32;
+            // SAFETY: `info` is a plain struct of `size` bytes whose pointers are null, which asks
+            // the kernel for no variable-sized part.
+            check(unsafe { raw::$call(fd.as_raw_fd(), &mut info, &mut size) })?;
+            Ok(info)
+        }
+    };
+}
+
+info!(program_info, bpf_prog_get_info_by_fd, bpf_prog_info);
+info!(map_info, bpf_map_get_info_by_fd, bpf_map_info);
+info!(link_info, bpf_link_get_info_by_fd, bpf_link_info);
+
+/// The cgroup id that a cgroup link is attached to; 0 when its cgroup is gone.
+pub fn link_cgroup_id(info: &raw::bpf_link_info) -> Option<u64> {
+    if info.type_ != raw::BPF_LINK_TYPE_CGROUP {
+        return None;
+    }
+    // SAFETY: the type says that the kernel filled this member of the union.
+    Some(unsafe { info.__bindgen_anon_1.cgroup.cgroup_id })
+}
+
+/// See [`crate::netns_cookie`].
+pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut size = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the option writes one u64 into `cookie`, whose size is passed.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut size,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// See [`crate::grace_period`].
+pub fn membarrier_global() -> io::Result<()> {
+    // SAFETY: the call takes no pointer.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A shared, writable mapping of an array map, as 64-bit words. The words are atomics because the
+/// kernel's programs read them at the same time.
+pub struct SharedWords {
+    start: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and is only reached through atomics.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+unsafe impl Sync for SharedWords {}
+
+impl SharedWords {
+    /// Maps the first `count` words of a `BPF_F_MMAPABLE` array.
+    pub fn map(map: BorrowedFd<'_>, count: usize) -> io::Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                count * 8,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(io::Error::last_os_error)?;
+        Ok(Self { start, count })
+    }
+
+    /// The words.
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping holds `count` aligned words for as long as `self` lives.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        // SAFETY: this range was mapped by `map`, and no reference to it outlives `self`.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * 8) };
+    }
+}
