@@ -1,0 +1,173 @@
+//! Tables of cases, and properties over random endpoints.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use model::{
+    Endpoint, Health, LoadBalancing, Locality, LocalityMode, LocalityShare, LocalityWeights, Node,
+    Scope,
+};
+use proptest::prelude::*;
+
+use crate::{apportion, slots};
+
+const SLOTS_MAX: u32 = 4_096;
+
+fn endpoint(weight: u32, locality: &str) -> Endpoint {
+    Endpoint {
+        workload: None,
+        address: IpAddr::from([10, 0, 0, 1]),
+        target_ports: BTreeMap::new(),
+        health: Health::Healthy,
+        weight,
+        locality: Locality::parse(locality),
+        node: String::new(),
+        network: String::new(),
+        cluster: String::new(),
+    }
+}
+
+fn node(locality: &str) -> Node {
+    Node { name: "n1".into(), locality: Locality::parse(locality), ..Node::default() }
+}
+
+/// Slots for each endpoint.
+fn counts(endpoints: &[Endpoint], mode: LocalityMode, node: &Node) -> Vec<usize> {
+    let all: Vec<&Endpoint> = endpoints.iter().collect();
+    let balancing = LoadBalancing { locality: mode, ..LoadBalancing::default() };
+    let slots = slots(&all, &balancing, node, SLOTS_MAX);
+    (0..endpoints.len()).map(|index| slots.iter().filter(|slot| **slot == index).count()).collect()
+}
+
+#[test]
+fn weights_are_exact_when_they_fit() {
+    let endpoints = [endpoint(90, ""), endpoint(10, ""), endpoint(0, "")];
+    assert_eq!(counts(&endpoints, LocalityMode::Ignore, &node("")), [9, 1, 0]);
+}
+
+#[test]
+fn unhealthy_endpoints_take_nothing_and_terminating_ones_only_alone() {
+    let mut endpoints = [endpoint(1, ""), endpoint(1, ""), endpoint(1, "")];
+    endpoints[1].health = Health::Terminating;
+    endpoints[2].health = Health::Unhealthy;
+    assert_eq!(counts(&endpoints, LocalityMode::Ignore, &node("")), [1, 0, 0]);
+    endpoints[0].health = Health::Unhealthy;
+    assert_eq!(counts(&endpoints, LocalityMode::Ignore, &node("")), [0, 1, 0]);
+    endpoints[1].health = Health::Unhealthy;
+    assert_eq!(counts(&endpoints, LocalityMode::Ignore, &node("")), [0, 0, 0]);
+}
+
+#[test]
+fn failover_goes_outward_scope_by_scope_and_comes_back() {
+    let mode = LocalityMode::Failover(vec![Scope::Region, Scope::Zone, Scope::Subzone]);
+    let here = node("r1/z1/s1");
+    let mut endpoints =
+        [endpoint(1, "r1/z1/s1"), endpoint(1, "r1/z1/s2"), endpoint(1, "r1/z2/s1"), endpoint(1, "r2/z1/s1")];
+    let mut expected = vec![1, 0, 0, 0];
+    for failed in 0..4 {
+        assert_eq!(counts(&endpoints, mode.clone(), &here), expected, "{failed} failed");
+        endpoints[failed].health = Health::Unhealthy;
+        expected.rotate_right(1);
+    }
+    endpoints[1].health = Health::Healthy;
+    assert_eq!(counts(&endpoints, mode, &here), [0, 1, 0, 0]);
+}
+
+#[test]
+fn strict_takes_only_full_matches() {
+    let mut endpoints = [endpoint(1, ""), endpoint(1, "")];
+    endpoints[1].node = "n1".into();
+    let strict = || LocalityMode::Strict(vec![Scope::Node]);
+    assert_eq!(counts(&endpoints, strict(), &node("")), [0, 1]);
+    endpoints[1].health = Health::Unhealthy;
+    assert_eq!(counts(&endpoints, strict(), &node("")), [0, 0]);
+}
+
+#[test]
+fn a_node_without_locality_matches_no_locality_scope() {
+    let mode = LocalityMode::Failover(vec![Scope::Region]);
+    let endpoints = [endpoint(1, ""), endpoint(1, "r1")];
+    assert_eq!(counts(&endpoints, mode, &node("")), [1, 1]);
+}
+
+#[test]
+fn regions_fail_over_as_told() {
+    let failover = BTreeMap::from([("r1".to_owned(), "r3".to_owned())]);
+    let mode = LocalityMode::RegionFailover { failover };
+    let endpoints = [endpoint(1, "r2"), endpoint(1, "r3/z9"), endpoint(1, "r3/z8")];
+    assert_eq!(counts(&endpoints, mode, &node("r1/z1")), [0, 1, 1]);
+}
+
+#[test]
+fn distribute_divides_by_share_then_by_weight() {
+    let share = |locality: &str, weight_percent| LocalityShare {
+        locality: Locality::parse(locality),
+        weight_percent,
+    };
+    let rules = vec![(
+        Locality::parse("r1"),
+        LocalityWeights { shares: vec![share("r1/z1", 80), share("r1/z2", 20)] },
+    )];
+    let mut endpoints =
+        [endpoint(3, "r1/z1/a"), endpoint(1, "r1/z1/b"), endpoint(7, "r1/z2"), endpoint(9, "r2")];
+    let here = node("r1/z1");
+    assert_eq!(counts(&endpoints, LocalityMode::Distribute(rules.clone()), &here), [3, 1, 1, 0]);
+    endpoints[2].health = Health::Unhealthy;
+    assert_eq!(counts(&endpoints, LocalityMode::Distribute(rules.clone()), &here), [3, 1, 0, 0]);
+    // Another node's locality matches no rule: weights alone.
+    let away = node("r9");
+    assert_eq!(counts(&endpoints, LocalityMode::Distribute(rules), &away), [3, 1, 0, 9]);
+}
+
+proptest! {
+    #[test]
+    fn apportioned_slots_follow_the_weights(
+        weights in prop::collection::vec(0u64..=u64::from(u32::MAX), 0..200),
+        slots_max in 1u32..5_000,
+    ) {
+        let counts = apportion(&weights, slots_max);
+        let sum: u128 = weights.iter().map(|w| u128::from(*w)).sum();
+        let total: u128 = counts.iter().map(|c| u128::from(*c)).sum();
+        prop_assert!(total <= u128::from(slots_max.max(weights.len() as u32)));
+        for (weight, count) in weights.iter().zip(&counts) {
+            prop_assert_eq!(*weight > 0, *count > 0);
+        }
+        if sum > 0 {
+            prop_assert!(total > 0);
+            // No share is off by more than what one guaranteed slot for each weight can cost.
+            for (weight, count) in weights.iter().zip(&counts) {
+                let ideal = *weight as f64 / sum as f64 * total as f64;
+                prop_assert!((f64::from(*count) - ideal).abs() <= weights.len() as f64 + 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_weights_give_equal_slots(count in 1usize..300, weight in 1u32..1000) {
+        let endpoints: Vec<_> = (0..count).map(|_| endpoint(weight, "")).collect();
+        prop_assert_eq!(counts(&endpoints, LocalityMode::Ignore, &node("")), vec![1; count]);
+    }
+
+    #[test]
+    fn traffic_goes_somewhere_whenever_an_endpoint_is_healthy(
+        healthy in prop::collection::vec(any::<bool>(), 1..20),
+        region in 0usize..3,
+    ) {
+        let endpoints: Vec<_> = healthy.iter().enumerate().map(|(index, healthy)| {
+            let mut e = endpoint(1, &format!("r{}", index % 3));
+            e.health = if *healthy { Health::Healthy } else { Health::Unhealthy };
+            e
+        }).collect();
+        for mode in [
+            LocalityMode::Ignore,
+            LocalityMode::Failover(vec![Scope::Region, Scope::Zone]),
+            LocalityMode::RegionFailover { failover: BTreeMap::new() },
+        ] {
+            let counts = counts(&endpoints, mode, &node(&format!("r{region}")));
+            prop_assert_eq!(counts.iter().sum::<usize>() > 0, healthy.contains(&true));
+            for (count, healthy) in counts.iter().zip(&healthy) {
+                prop_assert!(*healthy || *count == 0);
+            }
+        }
+    }
+}

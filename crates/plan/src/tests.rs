@@ -1,0 +1,400 @@
+//! A simulated kernel applies the writes one by one; after each, everything that a program could
+//! reach must be whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use abi::limits::Limits;
+use abi::{Backend, Contents, Extent, Frontend, FrontendKey, Reason, Slot, Write};
+use model::{
+    Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, Protocol, Service, ServiceName,
+    ServicePort, Snapshot, Source,
+};
+use proptest::prelude::*;
+
+use crate::{Image, Layout, Planner, Selection, select};
+
+/// Small maps, so that random changes meet the limits of reuse.
+const LIMITS: Limits = Limits {
+    enrolments_max: 4,
+    frontends_max: 64,
+    tables_max: 32,
+    slots_max: 256,
+    backends_max: 64,
+    udp_flows_max: 4,
+    event_ring_bytes: 4096,
+};
+
+/// The maps as the kernel would hold them.
+#[derive(Default)]
+struct Kernel {
+    frontends: BTreeMap<FrontendKey, Frontend>,
+    tables: BTreeMap<u32, Extent>,
+    slots: BTreeMap<u32, Slot>,
+    backends: BTreeMap<u32, Backend>,
+}
+
+impl Kernel {
+    /// Slots and backends that a program can reach now.
+    fn reachable(&self) -> (BTreeSet<u32>, BTreeSet<u32>) {
+        let mut slots = BTreeSet::new();
+        let mut backends = BTreeSet::new();
+        for frontend in self.frontends.values().filter(|f| f.action == Frontend::BALANCE) {
+            let extent = self.tables.get(&frontend.table).copied().unwrap_or_default();
+            for index in extent.first..extent.first + extent.count {
+                slots.insert(index);
+                backends.insert(self.slots[&index].backend);
+            }
+        }
+        (slots, backends)
+    }
+
+    fn apply(&mut self, write: &Write) {
+        let (slots, backends) = self.reachable();
+        match write {
+            Write::Backend { index, value } => {
+                assert!(!backends.contains(index), "backend {index} is in use");
+                self.backends.insert(*index, *value);
+            }
+            Write::Slots { first, slots: values } => {
+                for (index, value) in (*first..).zip(values) {
+                    assert!(!slots.contains(&index), "slot {index} is in use");
+                    self.slots.insert(index, *value);
+                }
+            }
+            Write::Table { index, extent } => {
+                self.tables.insert(*index, *extent);
+            }
+            Write::Frontend { key, value } => {
+                self.frontends.insert(*key, *value);
+            }
+            Write::RemoveFrontend { key } => {
+                self.frontends.remove(key);
+            }
+        }
+        self.assert_whole();
+    }
+
+    fn assert_whole(&self) {
+        for (key, frontend) in &self.frontends {
+            if frontend.action != Frontend::BALANCE {
+                continue;
+            }
+            let extent = self.tables.get(&frontend.table).unwrap_or_else(|| panic!("{key}: table"));
+            for index in extent.first..extent.first + extent.count {
+                let slot = self.slots.get(&index).unwrap_or_else(|| panic!("{key}: slot {index}"));
+                assert_ne!(slot.backend, 0);
+                assert_eq!(self.backends[&slot.backend].flags, Backend::LIVE, "{key}");
+            }
+        }
+    }
+
+    /// What `select_backend` of the kernel programs does.
+    fn select(&self, key: &FrontendKey, random: u32) -> Selection {
+        let whole = FrontendKey::whole_address(key.address.ip());
+        let Some(frontend) = self.frontends.get(key).or_else(|| self.frontends.get(&whole)) else {
+            return Selection::Passed(Reason::UnknownDestination);
+        };
+        match frontend.action {
+            Frontend::BALANCE => {
+                let extent = self.tables[&frontend.table];
+                if extent.count == 0 {
+                    return Selection::Refused(Reason::NoEndpoint);
+                }
+                let index = (u64::from(random) * u64::from(extent.count)) >> 32;
+                let slot = self.slots[&(extent.first + index as u32)];
+                let address = self.backends[&slot.backend].address;
+                Selection::Balanced(crate::Target { address, port: slot.port.get() })
+            }
+            Frontend::REFUSE_PORT => Selection::Refused(Reason::NoServicePort),
+            _ => Selection::Passed(Reason::ServicePassthrough),
+        }
+    }
+
+    fn contents(&self) -> Contents {
+        Contents {
+            frontends: self.frontends.iter().map(|(k, v)| (*k, *v)).collect(),
+            tables: self.tables.iter().map(|(k, v)| (*k, *v)).collect(),
+            slots: self.slots.iter().map(|(k, v)| (*k, *v)).collect(),
+            backends: self.backends.iter().map(|(k, v)| (*k, *v)).collect(),
+        }
+    }
+}
+
+fn endpoint(last: u8, target: u16, port: u16, healthy: bool) -> Endpoint {
+    Endpoint {
+        workload: None,
+        address: IpAddr::from([10, 0, 0, last]),
+        target_ports: BTreeMap::from([((port, Protocol::Tcp), target)]),
+        health: if healthy { Health::Healthy } else { Health::Unhealthy },
+        weight: 1,
+        locality: Locality::default(),
+        node: String::new(),
+        network: String::new(),
+        cluster: String::new(),
+    }
+}
+
+fn service(name: &str, vips: &[IpAddr], ports: &[u16], endpoints: Vec<Endpoint>) -> Service {
+    Service {
+        name: ServiceName::new("ns", name),
+        object_name: name.into(),
+        source: Source::Kubernetes,
+        addresses: vips.to_vec(),
+        ports: ports
+            .iter()
+            .map(|port| ServicePort {
+                name: port.to_string(),
+                port: *port,
+                protocol: Protocol::Tcp,
+                app_protocol: String::new(),
+            })
+            .collect(),
+        load_balancing: LoadBalancing::default(),
+        endpoints,
+    }
+}
+
+fn snapshot(services: Vec<Service>) -> Snapshot {
+    let services = services.into_iter().map(|s| (s.name.clone(), Arc::new(s))).collect();
+    Snapshot { services, ..Snapshot::default() }
+}
+
+fn image(services: Vec<Service>) -> Image {
+    Planner::new(Node::default(), 64).image(&snapshot(services))
+}
+
+fn vip(last: u8) -> IpAddr {
+    IpAddr::from([10, 96, 0, last])
+}
+
+fn tcp(address: IpAddr, port: u16) -> FrontendKey {
+    FrontendKey::port(address, port, abi::PROTOCOL_TCP)
+}
+
+fn change(layout: &mut Layout, kernel: &mut Kernel, image: &Image) -> Vec<crate::Problem> {
+    let change = layout.change_to(image);
+    change.writes.iter().for_each(|write| kernel.apply(write));
+    layout.release();
+    change.problems
+}
+
+#[test]
+fn a_service_refuses_unknown_ports_and_missing_endpoints() {
+    let web = service("web", &[vip(1)], &[80, 81], vec![endpoint(1, 8080, 80, true)]);
+    let image = image(vec![web]);
+    let at = |port| select(&image, &tcp(vip(1), port), 0);
+    assert!(matches!(at(80), Selection::Balanced(target) if target.port == 8080));
+    assert_eq!(at(81), Selection::Refused(Reason::NoEndpoint));
+    assert_eq!(at(82), Selection::Refused(Reason::NoServicePort));
+    let elsewhere = select(&image, &tcp(vip(2), 80), 0);
+    assert_eq!(elsewhere, Selection::Passed(Reason::UnknownDestination));
+}
+
+#[test]
+fn a_service_entry_leaves_its_other_ports_alone_and_passthrough_all() {
+    let mut entry = service("db", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)]);
+    entry.source = Source::ServiceEntry;
+    let unknown = Selection::Passed(Reason::UnknownDestination);
+    assert_eq!(select(&image(vec![entry.clone()]), &tcp(vip(1), 81), 0), unknown);
+    entry.load_balancing.algorithm = Algorithm::Passthrough;
+    let passed = Selection::Passed(Reason::ServicePassthrough);
+    assert_eq!(select(&image(vec![entry]), &tcp(vip(1), 80), 0), passed);
+}
+
+#[test]
+fn families_do_not_mix() {
+    let v6: IpAddr = "fd00::1".parse().expect("an address");
+    let mut six = endpoint(1, 80, 80, true);
+    six.address = "fd77::2".parse().expect("an address");
+    let dual = service("dual", &[vip(1), v6], &[80], vec![endpoint(1, 80, 80, true), six]);
+    let image = image(vec![dual]);
+    for (address, v4) in [(vip(1), true), (v6, false)] {
+        for random in [0, u32::MAX / 2, u32::MAX] {
+            let selection = select(&image, &tcp(address, 80), random);
+            assert!(matches!(selection, Selection::Balanced(t) if t.address.is_v4() == v4));
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_change_is_one_flip_and_touches_no_frontend() {
+    let with = |n: u8| {
+        let endpoints = (1..=n).map(|last| endpoint(last, 80, 80, true)).collect();
+        image(vec![service("web", &[vip(1)], &[80], endpoints)])
+    };
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    change(&mut layout, &mut kernel, &with(2));
+    let writes = layout.change_to(&with(3)).writes;
+    assert!(
+        matches!(
+            writes.as_slice(),
+            [Write::Backend { .. }, Write::Slots { .. }, Write::Table { .. }]
+        ),
+        "{writes:?}"
+    );
+}
+
+#[test]
+fn a_restart_writes_nothing_new_and_keeps_every_index() {
+    let build = || {
+        image(vec![
+            service("a", &[vip(1)], &[80, 81], vec![endpoint(1, 80, 80, true)]),
+            service("b", &[vip(2), vip(3)], &[80], vec![endpoint(2, 80, 80, true)]),
+        ])
+    };
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    change(&mut layout, &mut kernel, &build());
+    let before = kernel.contents();
+    let mut again = Layout::recover(LIMITS, &before);
+    let writes = again.change_to(&build()).writes;
+    assert!(writes.iter().all(|write| matches!(write, Write::Table { .. })), "{writes:?}");
+    writes.iter().for_each(|write| kernel.apply(write));
+    assert_eq!(kernel.contents(), before);
+}
+
+#[test]
+fn after_a_restart_what_nobody_claims_goes() {
+    let two = image(vec![
+        service("a", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)]),
+        service("b", &[vip(2)], &[80], vec![endpoint(2, 80, 80, true)]),
+    ]);
+    let one = image(vec![service("a", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)])]);
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    change(&mut layout, &mut kernel, &two);
+    let mut again = Layout::recover(LIMITS, &kernel.contents());
+    change(&mut again, &mut kernel, &one);
+    assert!(!kernel.frontends.contains_key(&tcp(vip(2), 80)));
+    assert_eq!(again.fill()[3], ("backends", 1));
+}
+
+#[test]
+fn damaged_maps_are_written_anew() {
+    let good = image(vec![service("a", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)])]);
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    change(&mut layout, &mut kernel, &good);
+    let mut contents = kernel.contents();
+    contents.tables[0].1 = Extent { first: 250, count: 40 };
+    contents.slots.clear();
+    let mut again = Layout::recover(LIMITS, &contents);
+    let writes = again.change_to(&good).writes;
+    assert!(writes.iter().any(|write| matches!(write, Write::Slots { .. })), "{writes:?}");
+}
+
+#[test]
+fn an_address_that_moves_between_services_is_never_unknown() {
+    let a = |vips: &[IpAddr]| service("a", vips, &[80], vec![endpoint(1, 80, 80, true)]);
+    let b = |vips: &[IpAddr]| service("b", vips, &[80], vec![endpoint(2, 80, 80, true)]);
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    change(&mut layout, &mut kernel, &image(vec![a(&[vip(1), vip(2)]), b(&[vip(3)])]));
+    let moved = image(vec![a(&[vip(1)]), b(&[vip(3), vip(2)])]);
+    for write in layout.change_to(&moved).writes {
+        kernel.apply(&write);
+        let selection = kernel.select(&tcp(vip(2), 80), 0);
+        assert!(matches!(selection, Selection::Balanced(_)), "after {write:?}: {selection:?}");
+    }
+    assert_eq!(layout.owner(&tcp(vip(2), 80)), Some(&ServiceName::new("ns", "b")));
+}
+
+#[test]
+fn a_limit_names_the_service_keeps_its_last_state_and_spares_the_rest() {
+    let many = |n: u8| (1..=n).map(|last| endpoint(last, 80, 80, true)).collect::<Vec<_>>();
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    let small = service("a", &[vip(1)], &[80], many(2));
+    assert!(change(&mut layout, &mut kernel, &image(vec![small])).is_empty());
+    let services =
+        vec![service("a", &[vip(1)], &[80], many(100)), service("b", &[vip(2)], &[80], many(3))];
+    let problems = change(&mut layout, &mut kernel, &image(services));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].service, ServiceName::new("ns", "a"));
+    assert!(problems[0].message.contains("backends_max is 64"), "{problems:?}");
+    for key in [tcp(vip(1), 80), tcp(vip(2), 80)] {
+        assert!(matches!(kernel.select(&key, 0), Selection::Balanced(_)));
+    }
+}
+
+#[test]
+fn two_services_never_share_a_frontend() {
+    let both = image(vec![
+        service("a", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)]),
+        service("b", &[vip(1)], &[80], vec![endpoint(2, 80, 80, true)]),
+    ]);
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    let problems = change(&mut layout, &mut kernel, &both);
+    assert!(!problems.is_empty());
+    assert_eq!(layout.owner(&tcp(vip(1), 80)), Some(&ServiceName::new("ns", "a")));
+    // When the first goes, the second gets its place.
+    let b = image(vec![service("b", &[vip(1)], &[80], vec![endpoint(2, 80, 80, true)])]);
+    assert!(change(&mut layout, &mut kernel, &b).is_empty());
+    assert_eq!(layout.owner(&tcp(vip(1), 80)), Some(&ServiceName::new("ns", "b")));
+}
+
+/// Four services with random addresses, ports and endpoints.
+fn random_services() -> impl Strategy<Value = Vec<Service>> {
+    let one = (
+        prop::collection::btree_set(1u8..9, 0..3),
+        prop::collection::btree_set(80u16..84, 0..3),
+        prop::collection::vec((1u8..30, any::<bool>()), 0..8),
+    );
+    prop::collection::vec(one, 4).prop_map(|services| {
+        let mut taken = BTreeSet::new();
+        services
+            .into_iter()
+            .enumerate()
+            .map(|(number, (vips, ports, endpoints))| {
+                let vips: Vec<_> =
+                    vips.into_iter().filter(|last| taken.insert(*last)).map(vip).collect();
+                let ports: Vec<_> = ports.into_iter().collect();
+                let endpoints = endpoints
+                    .into_iter()
+                    .map(|(last, healthy)| {
+                        let port = ports.first().copied().unwrap_or(80);
+                        endpoint(last, 8000 + u16::from(last), port, healthy)
+                    })
+                    .collect();
+                service(&format!("s{number}"), &vips, &ports, endpoints)
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_write_leaves_the_maps_whole_and_the_last_one_equal_to_the_image(
+        states in prop::collection::vec(random_services(), 1..8),
+        randoms in prop::collection::vec(any::<u32>(), 8),
+        restart_at in 0usize..8,
+    ) {
+        let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+        let mut planner = Planner::new(Node::default(), 64);
+        for (step, services) in states.into_iter().enumerate() {
+            if step == restart_at {
+                layout = Layout::recover(LIMITS, &kernel.contents());
+            }
+            let image = planner.image(&snapshot(services));
+            let problems = change(&mut layout, &mut kernel, &image);
+            prop_assert!(problems.is_empty(), "{problems:?}");
+            for address in (1..9).map(vip) {
+                for port in 80..85 {
+                    for random in &randoms {
+                        let key = tcp(address, port);
+                        prop_assert_eq!(kernel.select(&key, *random), select(&image, &key, *random));
+                    }
+                }
+            }
+        }
+        // Nothing leaks: an empty mesh gives everything back.
+        change(&mut layout, &mut kernel, &Image::default());
+        prop_assert!(kernel.frontends.is_empty());
+        prop_assert_eq!(layout.fill().map(|(_, used)| used), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_same_snapshot_gives_the_same_writes(services in random_services()) {
+        let mut shuffled = services.clone();
+        shuffled.reverse();
+        let writes = |services| Layout::new(LIMITS).change_to(&image(services)).writes;
+        prop_assert_eq!(writes(services), writes(shuffled));
+    }
+}
