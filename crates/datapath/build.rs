@@ -26,7 +26,8 @@ fn link_object(bpf: &Path, sources: &Path, out: &Path, name: &str) -> Result<()>
     let linked = out.join(format!("{name}.bpf.o"));
     let mut linker = Linker::new(&linked)?;
     for source in program_files(sources)? {
-        let stem = source.file_name().context("a source has a name")?.to_string_lossy().into_owned();
+        let stem =
+            source.file_name().context("a source has a name")?.to_string_lossy().into_owned();
         let object = out.join(format!("{name}-{stem}.o"));
         compile(bpf, &source, &object)?;
         linker.add_file(&object)?;

@@ -61,8 +61,12 @@ fn unhealthy_endpoints_take_nothing_and_terminating_ones_only_alone() {
 fn failover_goes_outward_scope_by_scope_and_comes_back() {
     let mode = LocalityMode::Failover(vec![Scope::Region, Scope::Zone, Scope::Subzone]);
     let here = node("r1/z1/s1");
-    let mut endpoints =
-        [endpoint(1, "r1/z1/s1"), endpoint(1, "r1/z1/s2"), endpoint(1, "r1/z2/s1"), endpoint(1, "r2/z1/s1")];
+    let mut endpoints = [
+        endpoint(1, "r1/z1/s1"),
+        endpoint(1, "r1/z1/s2"),
+        endpoint(1, "r1/z2/s1"),
+        endpoint(1, "r2/z1/s1"),
+    ];
     let mut expected = vec![1, 0, 0, 0];
     for failed in 0..4 {
         assert_eq!(counts(&endpoints, mode.clone(), &here), expected, "{failed} failed");

@@ -43,7 +43,10 @@ impl Datapath {
     ///
     /// # Errors
     /// As [`Datapath::attach`].
-    pub fn attach_stepwise(&mut self, on_step: OnStep<'_>) -> Result<Vec<(&'static str, LinkState)>> {
+    pub fn attach_stepwise(
+        &mut self,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<(&'static str, LinkState)>> {
         let cgroup_path = &self.config.cgroup;
         let cgroup = File::open(cgroup_path).map_err(path_error("open the cgroup", cgroup_path))?;
         let mut undo = Vec::new();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use abi::limits::Limits;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
@@ -32,7 +33,7 @@ pub struct Datapath {
     pub(crate) pins: Pins,
     pub(crate) programs: Vec<Program>,
     pub(crate) successors: Vec<Successor>,
-    maps: Maps,
+    maps: Arc<Maps>,
     _lock: File,
 }
 
@@ -57,14 +58,14 @@ impl Datapath {
             .load()
             .map_err(|source| Error::Bpf { action: "load the kernel programs".into(), source })?;
 
-        let maps = Maps::new(&skel.maps, &config.limits)?;
+        let maps = Arc::new(Maps::new(&skel.maps, &config.limits)?);
         let programs = programs(&skel)?;
         let successors = pin_new_maps(&skel, &pins, &resized)?;
         Ok(Self { config, pins, programs, successors, maps, _lock: lock })
     }
 
     /// The maps that the loaded programs will use.
-    pub fn maps(&self) -> &Maps {
+    pub fn maps(&self) -> &Arc<Maps> {
         &self.maps
     }
 }

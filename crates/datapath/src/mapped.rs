@@ -58,9 +58,8 @@ impl<T: FromBytes + IntoBytes + Immutable> MappedArray<T> {
     /// Reads one entry.
     pub fn read(&self, index: u32) -> Result<T> {
         let mut bytes = [0u8; WORD_BYTES * ENTRY_WORDS_MAX];
-        for (chunk, word) in bytes
-            .chunks_exact_mut(WORD_BYTES)
-            .zip(&self.words.words()[self.entry_words(index)?])
+        for (chunk, word) in
+            bytes.chunks_exact_mut(WORD_BYTES).zip(&self.words.words()[self.entry_words(index)?])
         {
             chunk.copy_from_slice(&word.load(Ordering::Acquire).to_ne_bytes());
         }

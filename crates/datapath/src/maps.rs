@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use abi::Write;
 use abi::limits::Limits;
 use abi::{Backend, Contents, Enrolment, Extent, Frontend, FrontendKey, Reason, Slot, SlotTable};
-use abi::Write;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::os::fd::AsFd;
 use zerocopy::{FromBytes, IntoBytes};
@@ -36,10 +36,7 @@ fn handle(name: &'static str, map: &libbpf_rs::MapMut<'_>) -> Result<MapHandle> 
     MapHandle::try_from(map).map_err(entry_error(name, "its handle"))
 }
 
-fn entry_error(
-    map: &'static str,
-    entry: impl ToString,
-) -> impl FnOnce(libbpf_rs::Error) -> Error {
+fn entry_error(map: &'static str, entry: impl ToString) -> impl FnOnce(libbpf_rs::Error) -> Error {
     let entry = entry.to_string();
     move |source| Error::Map { map, entry, source: source.into() }
 }
@@ -213,6 +210,18 @@ impl Maps {
     /// Cookies of all enrolled network namespaces.
     pub fn enrolled(&self) -> BTreeSet<u64> {
         self.enrolments.keys().filter_map(|key| u64::read_from_bytes(&key).ok()).collect()
+    }
+
+    /// Datagram flows that are remembered now.
+    ///
+    /// # Errors
+    /// When the kernel refuses a read.
+    pub fn udp_flow_count(&self) -> Result<usize> {
+        let entries = self
+            .udp_flows
+            .lookup_batch(BATCH_ENTRIES_MAX as u32, MapFlags::ANY, MapFlags::ANY)
+            .map_err(entry_error("udp_flows", "all entries"))?;
+        Ok(entries.count())
     }
 
     /// The counter of every reason, over all CPUs.

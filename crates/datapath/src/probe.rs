@@ -60,7 +60,12 @@ pub fn probe() -> Vec<Requirement> {
     rows
 }
 
-fn row(kind: &'static str, name: impl Into<String>, present: bool, without: &'static str) -> Requirement {
+fn row(
+    kind: &'static str,
+    name: impl Into<String>,
+    present: bool,
+    without: &'static str,
+) -> Requirement {
     Requirement { kind, name: name.into(), need: Need::Required, present, without }
 }
 

@@ -1,5 +1,11 @@
 //! The skeleton that libbpf-cargo generates from the linked object.
-#![allow(missing_docs, unused, clippy::all, clippy::undocumented_unsafe_blocks, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    unused,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used
+)]
 
 include!(concat!(env!("OUT_DIR"), "/kmesh.skel.rs"));
 

@@ -39,22 +39,15 @@ pub fn link_create(
 ) -> io::Result<OwnedFd> {
     // SAFETY: both descriptors are open, and a null options pointer means none.
     owned(unsafe {
-        raw::bpf_link_create(
-            program.as_raw_fd(),
-            cgroup.as_raw_fd(),
-            attach_type,
-            std::ptr::null(),
-        )
+        raw::bpf_link_create(program.as_raw_fd(), cgroup.as_raw_fd(), attach_type, std::ptr::null())
     })
 }
 
 /// Replaces the program of a link in one step.
 pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both descriptors are open, and a null options pointer means none.
-    check(unsafe {
-        raw::bpf_link_update(link.as_raw_fd(), program.as_raw_fd(), std::ptr::null())
-    })
-    .map(drop)
+    check(unsafe { raw::bpf_link_update(link.as_raw_fd(), program.as_raw_fd(), std::ptr::null()) })
+        .map(drop)
 }
 
 /// Detaches a link; its descriptor stays valid but has no effect any more.

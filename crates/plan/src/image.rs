@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use abi::{FrontendKey, IpAddress, PROTOCOL_TCP, PROTOCOL_UDP};
-use model::{Algorithm, Endpoint, Node, Protocol, Service, ServiceName, ServicePort, Snapshot, Source};
+use model::{
+    Algorithm, Endpoint, Node, Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
+};
 
 /// One slot: where a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -198,11 +198,8 @@ impl Layout {
         for name in gone {
             self.remove_service(&name, &mut steps);
         }
-        let changed: Vec<_> = next
-            .services
-            .iter()
-            .filter(|(name, image)| !self.is_placed(name, image))
-            .collect();
+        let changed: Vec<_> =
+            next.services.iter().filter(|(name, image)| !self.is_placed(name, image)).collect();
         // Frontends that move from one service to another are free before they are taken.
         for (name, image) in &changed {
             self.disown_frontends(name, image, &mut steps);
@@ -271,8 +268,7 @@ impl Layout {
 
     fn is_placed(&self, name: &ServiceName, image: &Arc<ServiceImage>) -> bool {
         self.services.get(name).is_some_and(|placed| {
-            (Arc::ptr_eq(&placed.image, image) || placed.image == *image)
-                && placed.complete
+            (Arc::ptr_eq(&placed.image, image) || placed.image == *image) && placed.complete
         })
     }
 
@@ -355,7 +351,13 @@ impl Layout {
             None => self.tables.take(),
         };
         let Some(index) = index else {
-            steps.problem(name, format!("no room for a service port: tables_max is {}; it is not in the mesh", self.limits.tables_max));
+            steps.problem(
+                name,
+                format!(
+                    "no room for a service port: tables_max is {}; it is not in the mesh",
+                    self.limits.tables_max
+                ),
+            );
             return None;
         };
         match self.place_targets(targets, steps) {
@@ -367,8 +369,13 @@ impl Layout {
                 Some(Placed { index, extent, targets: targets.to_vec() })
             }
             Err(limit) => {
-                let kept = if before.is_some() { "its last good endpoints stay" } else { "the port is not in the mesh" };
-                steps.problem(name, format!("no room for {} slots: {limit}; {kept}", targets.len()));
+                let kept = if before.is_some() {
+                    "its last good endpoints stay"
+                } else {
+                    "the port is not in the mesh"
+                };
+                steps
+                    .problem(name, format!("no room for {} slots: {limit}; {kept}", targets.len()));
                 if before.is_none() {
                     self.tables.give(index);
                 }
@@ -387,8 +394,7 @@ impl Layout {
             .take(targets.len() as u32)
             .ok_or_else(|| format!("slots_max is {}", self.limits.slots_max))?;
         let extent = Extent { first, count: targets.len() as u32 };
-        let indices: Vec<u32> =
-            fresh.iter().map_while(|_| self.backend_indices.take()).collect();
+        let indices: Vec<u32> = fresh.iter().map_while(|_| self.backend_indices.take()).collect();
         if indices.len() < fresh.len() {
             indices.into_iter().for_each(|index| self.backend_indices.give(index));
             self.runs.give(extent.first, extent.count);
@@ -438,7 +444,10 @@ impl Layout {
         }
         if held.is_none() && self.frontends.len() >= self.limits.frontends_max as usize {
             let limit = self.limits.frontends_max;
-            return steps.problem(name, format!("no room for {key}: frontends_max is {limit}; it is not in the mesh"));
+            return steps.problem(
+                name,
+                format!("no room for {key}: frontends_max is {limit}; it is not in the mesh"),
+            );
         }
         if held.is_none_or(|held| held.value != value) {
             steps.frontends.push(Write::Frontend { key, value });

@@ -1,0 +1,106 @@
+//! The admin API's handlers. They hold no state: every answer comes from the agent's loop.
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use runtime::admin::{error, json};
+use runtime::api::{self, EnrolRequest, LoggerInfo, UnenrolRequest, Version, path};
+use runtime::logging;
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::agent::Request;
+
+type Agent = State<mpsc::Sender<Request>>;
+
+/// All routes.
+pub fn router(requests: mpsc::Sender<Request>) -> Router {
+    Router::new()
+        .route(path::VERSION, get(|| async { json(&Version::current()) }))
+        .route(path::READY, get(ready))
+        .route(path::LOGGERS, get(loggers).post(set_logger))
+        .route(path::CONFIG_DUMP_DUAL_ENGINE, get(config_dump))
+        .route(path::BPF_DUMP_DUAL_ENGINE, get(bpf_dump))
+        .route(path::CONFIG_DUMP_KERNEL_NATIVE, get(wrong_mode))
+        .route(path::BPF_DUMP_KERNEL_NATIVE, get(wrong_mode))
+        .route(path::STATUS, get(status))
+        .route(path::ENROLMENTS, get(enrolments).post(enrol).delete(unenrol))
+        .with_state(requests)
+}
+
+/// Asks the loop; it only fails to answer when the daemon is stopping.
+async fn ask<T>(
+    requests: &mpsc::Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Result<T, Response> {
+    let stopping = || error(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+    let (to, answer) = oneshot::channel();
+    requests.send(request(to)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+async fn ready(State(agent): Agent) -> Response {
+    match ask(&agent, Request::Ready).await {
+        Ok(Ok(())) => "OK".into_response(),
+        Ok(Err(why)) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+        Err(response) => response,
+    }
+}
+
+async fn status(State(agent): Agent) -> Response {
+    ask(&agent, Request::Status).await.map_or_else(|response| response, |value| json(&value))
+}
+
+async fn config_dump(State(agent): Agent) -> Response {
+    ask(&agent, Request::ConfigDump).await.map_or_else(|response| response, |value| json(&value))
+}
+
+async fn bpf_dump(State(agent): Agent) -> Response {
+    ask(&agent, Request::BpfDump).await.map_or_else(|response| response, |value| json(&value))
+}
+
+async fn wrong_mode() -> Response {
+    (StatusCode::BAD_REQUEST, api::WRONG_MODE).into_response()
+}
+
+async fn enrolments(State(agent): Agent) -> Response {
+    ask(&agent, Request::Enrolments).await.map_or_else(|response| response, |value| json(&value))
+}
+
+async fn enrol(State(agent): Agent, Json(request): Json<EnrolRequest>) -> Response {
+    answered(ask(&agent, |to| Request::Enrol(request, to)).await)
+}
+
+async fn unenrol(State(agent): Agent, Json(request): Json<UnenrolRequest>) -> Response {
+    answered(ask(&agent, |to| Request::Unenrol(request, to)).await)
+}
+
+fn answered<T: serde::Serialize>(result: Result<Result<T, String>, Response>) -> Response {
+    match result {
+        Ok(Ok(value)) => json(&value),
+        Ok(Err(why)) => error(StatusCode::BAD_REQUEST, why),
+        Err(response) => response,
+    }
+}
+
+#[derive(Deserialize)]
+struct LoggerQuery {
+    name: Option<String>,
+}
+
+async fn loggers(Query(query): Query<LoggerQuery>) -> Response {
+    let Some(name) = query.name else { return json(&logging::names()) };
+    match logging::get(&name) {
+        Ok(level) => json(&LoggerInfo { name, level: level.to_string() }),
+        Err(why) => error(StatusCode::BAD_REQUEST, why.to_string()),
+    }
+}
+
+async fn set_logger(Json(request): Json<LoggerInfo>) -> Response {
+    match logging::set(&request.name, &request.level) {
+        Ok(level) => logging::reply(&request.name, level).into_response(),
+        Err(why) => error(StatusCode::BAD_REQUEST, why.to_string()),
+    }
+}

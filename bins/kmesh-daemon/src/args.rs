@@ -1,0 +1,180 @@
+//! The command line. Flags that Kmesh's daemon has keep their names and meanings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use abi::limits::{self, Limits};
+use clap::{Parser, Subcommand, ValueEnum};
+use model::{Locality, Node};
+use runtime::{api, logging};
+
+/// Sidecarless service mesh in the Linux kernel: the daemon of one node.
+#[derive(Debug, Parser)]
+#[command(name = "kmesh-daemon", version, args_conflicts_with_subcommands = false)]
+pub struct Args {
+    /// What to do; without it the daemon runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Directory of Kubernetes and Istio YAML; watched for changes.
+    #[arg(long, env = "KMESH_CONFIG_DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// Which data path to run.
+    #[arg(long, value_enum, default_value_t = Mode::DualEngine)]
+    pub mode: Mode,
+    /// The bpf file system, or a directory in one; mounted when nothing is.
+    #[arg(long, global = true, default_value = "/sys/fs/bpf")]
+    pub bpf_fs_path: PathBuf,
+    /// The cgroup v2 directory to attach to; by default the one in the mount table.
+    #[arg(long, global = true)]
+    pub cgroup2_path: Option<PathBuf>,
+    /// Where the daemon keeps what must outlive it: which namespaces are enrolled.
+    #[arg(long, default_value = "/run/kmesh")]
+    pub state_dir: PathBuf,
+    /// The admin API's Unix socket, for root alone.
+    #[arg(long, default_value = api::DEFAULT_SOCKET)]
+    pub admin_socket: PathBuf,
+    /// The admin API's read-only TCP address, or `none`.
+    #[arg(long, default_value = api::DEFAULT_TCP)]
+    pub status_addr: StatusAddr,
+    /// Name of this node, as in `nodeName` of an EndpointSlice.
+    #[arg(long, env = "NODE_NAME", default_value = "")]
+    pub node_name: String,
+    /// Where this node is: REGION/ZONE/SUBZONE.
+    #[arg(long, env = "KMESH_LOCALITY", default_value = "")]
+    pub locality: String,
+    /// Network of this node, empty for the mesh's own.
+    #[arg(long, env = "ISTIO_META_NETWORK", default_value = "")]
+    pub network: String,
+    /// DNS domain of the cluster.
+    #[arg(long, env = "CLUSTER_DOMAIN", global = true, default_value = "cluster.local")]
+    pub cluster_domain: String,
+    /// Name of the cluster, the first part of a workload's uid.
+    #[arg(long, env = "CLUSTER_ID", global = true, default_value = "Kubernetes")]
+    pub cluster_id: String,
+    /// How much is logged at start: error, warn, info, debug or trace.
+    #[arg(long, default_value = "info", value_parser = logging::Level::from_str)]
+    pub log_level: logging::Level,
+    /// Sizes of the maps.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// What to do instead of running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what is wrong with a directory of configuration, without running; exits 1 on an error.
+    Check {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Say what the product needs from this machine and whether it is there; exits 1 if not.
+    Probe,
+    /// Remove every program, map and link: traffic goes on as if there were no mesh.
+    Uninstall,
+    /// Print build information.
+    Version,
+}
+
+/// Data paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// L4 in the kernel, L7 in a waypoint.
+    DualEngine,
+}
+
+/// Where the read-only port listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusAddr(pub Option<SocketAddr>);
+
+/// Sizes of the maps; docs/limits.md says what happens at each.
+#[derive(Debug, clap::Args)]
+pub struct LimitArgs {
+    /// Network namespaces that can be enrolled.
+    #[arg(long, default_value_t = limits::ENROLMENTS_MAX)]
+    enrolments_max: u32,
+    /// (address, port, protocol) triples that can be dialled.
+    #[arg(long, default_value_t = limits::FRONTENDS_MAX)]
+    frontends_max: u32,
+    /// Service ports, counted once for each address family.
+    #[arg(long, default_value_t = limits::TABLES_MAX)]
+    tables_max: u32,
+    /// Slots of all service ports, old and new side by side during a change.
+    #[arg(long, default_value_t = limits::SLOTS_MAX)]
+    slots_max: u32,
+    /// Distinct endpoint addresses.
+    #[arg(long, default_value_t = limits::BACKENDS_MAX)]
+    backends_max: u32,
+    /// Datagram flows of unconnected sockets.
+    #[arg(long, default_value_t = limits::UDP_FLOWS_MAX)]
+    udp_flows_max: u32,
+    /// Size of the event ring in bytes, a power of two.
+    #[arg(long, default_value_t = limits::EVENT_RING_BYTES)]
+    event_ring_bytes: u32,
+}
+
+// === impl Args ===
+
+impl Args {
+    /// What this node knows of itself.
+    pub fn node(&self) -> Node {
+        Node {
+            name: self.node_name.clone(),
+            locality: Locality::parse(&self.locality),
+            network: self.network.clone(),
+            cluster: String::new(),
+        }
+    }
+
+    /// What the files do not say.
+    pub fn resource_options(&self) -> resources::Options {
+        resources::Options {
+            cluster_domain: self.cluster_domain.clone(),
+            cluster: self.cluster_id.clone(),
+            network: self.network.clone(),
+        }
+    }
+}
+
+// === impl LimitArgs ===
+
+impl LimitArgs {
+    /// The sizes.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            enrolments_max: self.enrolments_max,
+            frontends_max: self.frontends_max,
+            tables_max: self.tables_max,
+            slots_max: self.slots_max,
+            backends_max: self.backends_max,
+            udp_flows_max: self.udp_flows_max,
+            event_ring_bytes: self.event_ring_bytes,
+        }
+    }
+}
+
+// === impl StatusAddr ===
+
+impl FromStr for StatusAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let address: SocketAddr = text.parse().map_err(|e| format!("{e}; or `none`"))?;
+        if !address.ip().is_loopback() {
+            return Err("the port has no authentication: it listens on loopback only".into());
+        }
+        Ok(Self(Some(address)))
+    }
+}
+
+impl std::fmt::Display for StatusAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Reading the kernel's connection events: totals, and a log line for each at level debug.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use abi::{ConnectionEvent, Reason};
+use datapath::{EventReader, Maps};
+use runtime::api::Connections;
+use runtime::shutdown::Shutdown;
+
+/// How long events may wait in the ring when it is not filling up.
+const DRAIN_PERIOD: Duration = Duration::from_millis(100);
+
+/// Totals since the daemon started.
+#[derive(Default)]
+pub struct Totals {
+    opened: AtomicU64,
+    refused: AtomicU64,
+    closed: AtomicU64,
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
+}
+
+impl Totals {
+    fn add(&self, event: &ConnectionEvent) {
+        let counter = match event.kind {
+            ConnectionEvent::OPENED => &self.opened,
+            ConnectionEvent::REFUSED => &self.refused,
+            _ => &self.closed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if event.kind == ConnectionEvent::CLOSED {
+            self.bytes_sent.fetch_add(event.bytes_sent, Ordering::Relaxed);
+            self.bytes_received.fetch_add(event.bytes_received, Ordering::Relaxed);
+        }
+    }
+
+    /// For the status page; lost events are counted by the kernel.
+    pub fn snapshot(&self, events_lost: u64) -> Connections {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Connections {
+            opened: load(&self.opened),
+            refused: load(&self.refused),
+            closed: load(&self.closed),
+            bytes_sent: load(&self.bytes_sent),
+            bytes_received: load(&self.bytes_received),
+            events_lost,
+        }
+    }
+}
+
+/// Reads events on a thread of its own until shutdown.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn spawn(maps: Arc<Maps>, totals: Arc<Totals>, shutdown: Shutdown) -> std::io::Result<()> {
+    std::thread::Builder::new().name("events".into()).spawn(move || {
+        let mut reader = match EventReader::new(&maps) {
+            Ok(reader) => reader,
+            Err(error) => {
+                tracing::error!(%error, "connection events are not read; traffic is not affected");
+                return;
+            }
+        };
+        while !shutdown.is_fired() {
+            for event in reader.next_batch(DRAIN_PERIOD) {
+                totals.add(&event);
+                log(&event);
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn log(event: &ConnectionEvent) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let state = match event.kind {
+        ConnectionEvent::OPENED => "opened",
+        ConnectionEvent::REFUSED => "refused",
+        _ => "closed",
+    };
+    let direction =
+        if event.direction == ConnectionEvent::OUTBOUND { "outbound" } else { "inbound" };
+    tracing::debug!(
+        netns_cookie = event.netns_cookie,
+        direction,
+        local = %format_args!("{}:{}", event.local_address.ip(), event.local_port),
+        dialled = %format_args!("{}:{}", event.original_address.ip(), event.original_port),
+        remote = %format_args!("{}:{}", event.remote_address.ip(), event.remote_port),
+        reason = Reason::from_number(event.reason).map_or("", Reason::name),
+        errno = event.error,
+        bytes_sent = event.bytes_sent,
+        bytes_received = event.bytes_received,
+        duration_us = event.time_ns.saturating_sub(event.started_ns) / 1_000,
+        "connection {state}"
+    );
+}

@@ -1,0 +1,188 @@
+//! Which network namespaces are in the mesh: the kernel's map, and the file that remembers names.
+//!
+//! A namespace is known by its cookie, which the kernel never gives twice while it runs. The path
+//! only says where to look for it; a namespace that is found nowhere any more is taken out.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use datapath::Maps;
+use model::WorkloadName;
+use runtime::api::{EnrolRequest, Enrolment, UnenrolRequest};
+use runtime::{files, netns};
+
+/// Name of the file in the state directory.
+const FILE: &str = "enrolments.json";
+/// The file lists paths of namespaces: for root alone.
+const FILE_MODE: u32 = 0o600;
+
+/// All enrolments.
+pub struct Enrolments {
+    maps: Arc<Maps>,
+    file: PathBuf,
+    by_cookie: BTreeMap<u64, Enrolment>,
+}
+
+impl Enrolments {
+    /// Joins what the file remembers and what the map holds. The map decides who is enrolled
+    /// if the file is lost; a namespace of the file that is gone is dropped from both.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or a map write fails.
+    pub fn restore(maps: Arc<Maps>, state_dir: &Path) -> anyhow::Result<Self> {
+        let file = state_dir.join(FILE);
+        let remembered = read(&file)?;
+        let mut this = Self { maps, file, by_cookie: BTreeMap::new() };
+        for enrolment in remembered {
+            this.by_cookie.insert(enrolment.netns_cookie, enrolment);
+        }
+        for cookie in this.maps.enrolled() {
+            this.by_cookie.entry(cookie).or_insert_with(|| {
+                tracing::warn!(cookie, "enrolled, but not in the state file: kept without a name");
+                Enrolment { netns_cookie: cookie, ..Enrolment::default() }
+            });
+        }
+        this.sweep()?;
+        for cookie in this.by_cookie.keys() {
+            this.maps.enrol(*cookie)?;
+        }
+        Ok(this)
+    }
+
+    /// All, in the order of their cookies.
+    pub fn list(&self) -> Vec<Enrolment> {
+        self.by_cookie.values().cloned().collect()
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.by_cookie.len()
+    }
+
+    /// Puts a namespace into the mesh; a second time changes its workload.
+    ///
+    /// # Errors
+    /// A path that is no network namespace, a malformed workload name, a full map.
+    pub fn enrol(&mut self, request: &EnrolRequest) -> anyhow::Result<Enrolment> {
+        let path = Path::new(&request.netns);
+        if let Some(workload) = &request.workload {
+            parse_workload(workload)?;
+        }
+        let inode = netns::inode(path)
+            .with_context(|| format!("{} is not a network namespace", path.display()))?;
+        let cookie = cookie_of(path)
+            .with_context(|| format!("the cookie of {} cannot be read", path.display()))?;
+        let enrolment = Enrolment {
+            netns_cookie: cookie,
+            netns: request.netns.clone(),
+            workload: request.workload.clone(),
+            inode,
+        };
+        // The map first: a full one must leave no trace in the file.
+        self.maps.enrol(cookie).context("the namespace is not enrolled")?;
+        self.by_cookie.insert(cookie, enrolment.clone());
+        self.save()?;
+        Ok(enrolment)
+    }
+
+    /// Takes a namespace out of the mesh. Connections that exist go on.
+    ///
+    /// # Errors
+    /// A namespace that is not enrolled.
+    pub fn unenrol(&mut self, request: &UnenrolRequest) -> anyhow::Result<Enrolment> {
+        let cookie = match (request.netns_cookie, &request.netns) {
+            (Some(cookie), None) => cookie,
+            (None, Some(path)) => self.cookie_at(path)?,
+            _ => bail!("name the namespace by exactly one of netns and netnsCookie"),
+        };
+        let Some(enrolment) = self.by_cookie.remove(&cookie) else {
+            bail!("the namespace with cookie {cookie} is not enrolled");
+        };
+        self.maps.unenrol(cookie)?;
+        self.save()?;
+        Ok(enrolment)
+    }
+
+    /// The cookie of the namespace at `path`, or of the one that was enrolled from there.
+    fn cookie_at(&self, path: &str) -> anyhow::Result<u64> {
+        match cookie_of(Path::new(path)) {
+            Ok(cookie) => Ok(cookie),
+            Err(error) => self
+                .by_cookie
+                .values()
+                .find(|enrolment| enrolment.netns == path)
+                .map(|enrolment| enrolment.netns_cookie)
+                .with_context(|| format!("{path}: {error}, and nothing is enrolled from there")),
+        }
+    }
+
+    /// Takes out namespaces that are gone. One whose path is gone but which lives on elsewhere (a
+    /// process still in it, another mount) gets its new path.
+    ///
+    /// # Errors
+    /// When a map write or the file fails.
+    pub fn sweep(&mut self) -> anyhow::Result<()> {
+        let mut changed = false;
+        for cookie in self.by_cookie.keys().copied().collect::<Vec<_>>() {
+            let Some(enrolment) = self.by_cookie.get_mut(&cookie) else { continue };
+            if enrolment.netns.is_empty() || cookie_is(Path::new(&enrolment.netns), cookie) {
+                continue;
+            }
+            changed = true;
+            let elsewhere = netns::find_by_inode(enrolment.inode);
+            match elsewhere.filter(|path| cookie_is(path, cookie)) {
+                Some(path) => enrolment.netns = path.to_string_lossy().into_owned(),
+                None => {
+                    tracing::info!(cookie, netns = enrolment.netns, "namespace is gone");
+                    self.by_cookie.remove(&cookie);
+                    self.maps.unenrol(cookie)?;
+                }
+            }
+        }
+        if changed { self.save() } else { Ok(()) }
+    }
+
+    fn save(&self) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(&self.list())?;
+        files::write_atomically(&self.file, &text, FILE_MODE).with_context(|| {
+            format!(
+                "{} cannot be written; the enrolment is in force but loses its name when the daemon restarts",
+                self.file.display()
+            )
+        })
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<Enrolment>> {
+    match std::fs::read(file) {
+        Ok(text) => serde_json::from_slice(&text).with_context(|| {
+            format!("{} is damaged; remove it: who is enrolled stays enrolled", file.display())
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
+    }
+}
+
+/// The cookie of the network namespace at `path`.
+fn cookie_of(path: &Path) -> anyhow::Result<u64> {
+    Ok(netns::in_netns(path, datapath::netns_cookie)??)
+}
+
+fn cookie_is(path: &Path, cookie: u64) -> bool {
+    cookie_of(path).is_ok_and(|found| found == cookie)
+}
+
+/// `NAMESPACE/NAME`.
+fn parse_workload(text: &str) -> anyhow::Result<WorkloadName> {
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok(WorkloadName::new(namespace, name))
+        }
+        _ => bail!("{text:?} is not a workload: write NAMESPACE/NAME"),
+    }
+}

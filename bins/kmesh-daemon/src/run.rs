@@ -1,0 +1,96 @@
+//! Starting, running and removing: each part in the order in which it may fail without a trace.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use datapath::{Datapath, Pins};
+use resources::{Directory, Watcher};
+use runtime::admin::Admin;
+use runtime::signals::StopSignals;
+use runtime::{logging, mounts, shutdown};
+use tokio::sync::mpsc;
+
+use crate::agent::{Agent, REQUESTS_MAX};
+use crate::args::Args;
+use crate::commit::Committer;
+use crate::connections::{self, Totals};
+use crate::enrolments::Enrolments;
+use crate::{admin, preflight};
+
+/// Runs the daemon until a signal.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    logging::init(args.log_level)?;
+    datapath::init_libbpf_log();
+    preflight::require(args)?;
+    tokio::runtime::Runtime::new()?.block_on(serve(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &Args) -> anyhow::Result<()> {
+    let mut signals = StopSignals::catch()?;
+    let config_dir = args
+        .config_dir
+        .as_deref()
+        .context("no configuration: name a directory of YAML by --config-dir")?;
+    let unreadable = || format!("--config-dir {}", config_dir.display());
+    let directory =
+        Directory::open(config_dir, args.resource_options()).with_context(unreadable)?;
+    let watcher = Watcher::new(config_dir).with_context(unreadable)?;
+    std::fs::create_dir_all(&args.state_dir)
+        .with_context(|| format!("--state-dir {}", args.state_dir.display()))?;
+    // Bound before anything is loaded: a second daemon stops here.
+    let listeners = Admin::bind(&args.admin_socket, args.status_addr.0).await?;
+
+    let (trigger, stop) = shutdown::channel();
+    let agent = tokio::task::block_in_place(|| build(args, directory, stop.clone()))?;
+    let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let admin = tokio::spawn(listeners.serve(admin::router(sender), stop.clone()));
+    let agent = tokio::spawn(agent.run(watcher, requests, stop));
+    let signal = signals.wait().await;
+    tracing::info!(signal, "stopping; programs stay attached with the last committed image");
+    trigger.fire();
+    agent.await?;
+    admin.await?;
+    Ok(())
+}
+
+/// Loads the programs and recovers what the maps hold; nothing live changes yet.
+fn build(args: &Args, directory: Directory, stop: shutdown::Shutdown) -> anyhow::Result<Agent> {
+    prepare_bpffs(&args.bpf_fs_path)?;
+    let limits = args.limits.limits();
+    let datapath = Datapath::load(datapath::Config {
+        bpf_fs: args.bpf_fs_path.clone(),
+        cgroup: preflight::cgroup_path(args)?,
+        limits,
+    })?;
+    let maps = Arc::clone(datapath.maps());
+    let committer = Committer::new(Arc::clone(&maps), limits, args.node())?;
+    let enrolments = Enrolments::restore(Arc::clone(&maps), &args.state_dir)?;
+    let totals = Arc::new(Totals::default());
+    connections::spawn(maps, Arc::clone(&totals), stop)?;
+    Ok(Agent::new(datapath, committer, enrolments, directory, totals))
+}
+
+fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
+    if mounts::bpffs_at(path) {
+        return std::fs::create_dir_all(path)
+            .with_context(|| format!("--bpf-fs-path {}", path.display()));
+    }
+    mounts::mount_bpffs(path)?;
+    tracing::info!(path = %path.display(), "mounted a bpf file system");
+    Ok(())
+}
+
+/// Removes every pin.
+pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
+    let removed = Pins::new(&args.bpf_fs_path).remove_all()?;
+    if removed.is_empty() {
+        println!("nothing is installed below {}", args.bpf_fs_path.display());
+    }
+    for path in removed {
+        println!("removed {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,104 @@
+//! The status page: everything about the running daemon in one answer.
+
+use abi::{Outcome, Reason};
+use resources::Severity;
+use runtime::api::{ConfigStatus, Counter, LinkInfo, MapFill, ProgramStats, Status, Version};
+
+use crate::agent::Agent;
+
+/// Assembles the page.
+pub fn status(agent: &Agent) -> Status {
+    let reasons = agent.datapath.maps().reasons().unwrap_or_default();
+    let events_lost = reasons
+        .iter()
+        .find(|(reason, _)| *reason == Reason::EventLost)
+        .map_or(0, |(_, count)| *count);
+    Status {
+        version: Version::current().to_string(),
+        mode: "dual-engine".into(),
+        ready: agent.is_ready(),
+        generation: agent.committer.generation(),
+        enrolled: agent.enrolments.count(),
+        config: config(agent),
+        maps: maps(agent),
+        programs: programs(agent),
+        links: links(agent),
+        counters: reasons.into_iter().map(|(reason, count)| counter(reason, count)).collect(),
+        connections: agent.totals.snapshot(events_lost),
+    }
+}
+
+fn config(agent: &Agent) -> ConfigStatus {
+    let written = agent.problems.iter().filter(|p| p.severity != Severity::Info);
+    let placed = agent.committer.problems().iter();
+    ConfigStatus {
+        source: agent.source.clone(),
+        services: agent.snapshot.services.len(),
+        workloads: agent.snapshot.workloads.len(),
+        problems: written
+            .map(ToString::to_string)
+            .chain(placed.map(|p| format!("error: service {}: {}", p.service, p.message)))
+            .collect(),
+    }
+}
+
+fn maps(agent: &Agent) -> Vec<MapFill> {
+    let layout = agent.committer.layout().fill();
+    agent
+        .datapath
+        .map_fills()
+        .into_iter()
+        .map(|map| MapFill {
+            name: map.name.into(),
+            entries: match map.name {
+                "enrolments" => agent.enrolments.count() as u64,
+                "udp_flows" => agent.datapath.maps().udp_flow_count().unwrap_or(0) as u64,
+                "counters" => u64::from(map.entries_max),
+                name => layout.iter().find(|(n, _)| *n == name).map_or(0, |(_, used)| *used),
+            },
+            entries_max: map.entries_max.into(),
+            bytes: map.bytes,
+        })
+        .collect()
+}
+
+fn programs(agent: &Agent) -> Vec<ProgramStats> {
+    agent
+        .datapath
+        .program_infos()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|program| ProgramStats {
+            name: program.name.into(),
+            id: program.id,
+            run_count: program.run_count,
+            run_time_ns: program.run_time_ns,
+            verified_instructions: program.verified_instructions.into(),
+        })
+        .collect()
+}
+
+fn links(agent: &Agent) -> Vec<LinkInfo> {
+    let links = agent.datapath.link_infos().into_iter();
+    links
+        .map(|link| LinkInfo {
+            name: link.name.into(),
+            id: link.id.unwrap_or(0),
+            pinned: link.id.is_some(),
+        })
+        .collect()
+}
+
+fn counter(reason: Reason, count: u64) -> Counter {
+    let outcome = match reason.outcome() {
+        Outcome::Refused => "refused",
+        Outcome::Passed => "passed",
+        Outcome::Degraded => "degraded",
+    };
+    Counter {
+        reason: reason.name().into(),
+        outcome: outcome.into(),
+        count,
+        sentence: reason.sentence().into(),
+    }
+}

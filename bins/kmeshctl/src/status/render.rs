@@ -1,0 +1,126 @@
+//! The daemon's status as a page.
+
+use runtime::api::{Enrolment, MapFill, ProgramStats, Status};
+
+use crate::table;
+
+/// Head lines, then one section per subject that has anything to say.
+pub fn render(status: &Status, enrolments: &[Enrolment]) -> String {
+    let sections = [
+        head(status),
+        problems(status),
+        enrolled(enrolments),
+        counters(status),
+        maps(status),
+        programs(status),
+        links(status),
+    ];
+    let sections: Vec<String> = sections.into_iter().filter(|text| !text.is_empty()).collect();
+    sections.join("\n")
+}
+
+fn head(status: &Status) -> String {
+    let connections = &status.connections;
+    let mut lines = vec![
+        ("ready", if status.ready { "yes" } else { "no" }.to_owned()),
+        ("version", status.version.clone()),
+        ("mode", status.mode.clone()),
+        ("generation", status.generation.to_string()),
+        ("source", status.config.source.clone()),
+        ("services", status.config.services.to_string()),
+        ("workloads", status.config.workloads.to_string()),
+        ("enrolled", status.enrolled.to_string()),
+        (
+            "connections",
+            format!(
+                "{} opened, {} refused, {} closed",
+                connections.opened, connections.refused, connections.closed
+            ),
+        ),
+        (
+            "bytes",
+            format!("{} sent, {} received", connections.bytes_sent, connections.bytes_received),
+        ),
+    ];
+    if connections.events_lost > 0 {
+        let lost = format!("{}: the two lines above miss as many", connections.events_lost);
+        lines.push(("events lost", lost));
+    }
+    let line = |(name, value): &(&str, String)| format!("{:13}{value}", format!("{name}:"));
+    lines.iter().map(|pair| format!("{}\n", line(pair).trim_end())).collect()
+}
+
+fn problems(status: &Status) -> String {
+    if status.config.problems.is_empty() {
+        return String::new();
+    }
+    let lines: String = status.config.problems.iter().map(|p| format!("  {p}\n")).collect();
+    format!("PROBLEMS IN THE CONFIGURATION\n{lines}")
+}
+
+fn enrolled(enrolments: &[Enrolment]) -> String {
+    let row = |e: &Enrolment| {
+        let workload = e.workload.clone().unwrap_or_else(|| "-".to_owned());
+        [e.netns.clone(), e.netns_cookie.to_string(), workload]
+    };
+    table_or_nothing(["NETNS", "COOKIE", "WORKLOAD"], enrolments.iter().map(row).collect())
+}
+
+fn counters(status: &Status) -> String {
+    let rows = status
+        .counters
+        .iter()
+        .map(|c| [c.reason.clone(), c.outcome.clone(), c.count.to_string(), c.sentence.clone()]);
+    table_or_nothing(["REASON", "OUTCOME", "COUNT", "MEANING"], rows.collect())
+}
+
+fn maps(status: &Status) -> String {
+    let row = |m: &MapFill| {
+        [
+            m.name.clone(),
+            m.entries.to_string(),
+            m.entries_max.to_string(),
+            percent(m.entries, m.entries_max),
+            m.bytes.to_string(),
+        ]
+    };
+    let heading = ["MAP", "ENTRIES", "MAX", "FILL", "BYTES"];
+    table_or_nothing(heading, status.maps.iter().map(row).collect())
+}
+
+fn programs(status: &Status) -> String {
+    let row = |p: &ProgramStats| {
+        let mean = p.mean_ns().map_or_else(|| "-".to_owned(), |ns| ns.to_string());
+        [
+            p.name.clone(),
+            p.id.to_string(),
+            p.run_count.to_string(),
+            mean,
+            p.verified_instructions.to_string(),
+        ]
+    };
+    let heading = ["PROGRAM", "ID", "RUNS", "MEAN_NS", "VERIFIED_INSTRUCTIONS"];
+    table_or_nothing(heading, status.programs.iter().map(row).collect())
+}
+
+fn links(status: &Status) -> String {
+    let rows = status.links.iter().map(|l| {
+        [l.name.clone(), l.id.to_string(), if l.pinned { "yes" } else { "no" }.to_owned()]
+    });
+    table_or_nothing(["LINK", "ID", "PINNED"], rows.collect())
+}
+
+fn table_or_nothing<const N: usize>(heading: [&str; N], rows: Vec<[String; N]>) -> String {
+    if rows.is_empty() { String::new() } else { table::render(heading, rows) }
+}
+
+/// Whole per cent, rounded up so that a map with one entry does not look empty.
+fn percent(part: u64, whole: u64) -> String {
+    match u128::from(whole) {
+        0 => "-".to_owned(),
+        whole => format!("{}%", (u128::from(part) * 100).div_ceil(whole)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

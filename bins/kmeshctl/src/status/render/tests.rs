@@ -1,0 +1,128 @@
+//! The page, line by line.
+
+use runtime::api::{ConfigStatus, Connections, Counter, LinkInfo};
+
+use super::*;
+
+fn healthy() -> Status {
+    Status {
+        version: "0.1.0".into(),
+        mode: "dual-engine".into(),
+        ready: true,
+        generation: 4,
+        enrolled: 2,
+        config: ConfigStatus {
+            source: "/etc/kmesh/config".into(),
+            services: 3,
+            workloads: 5,
+            problems: vec![],
+        },
+        maps: vec![MapFill {
+            name: "km_frontend".into(),
+            entries: 12,
+            entries_max: 105_000,
+            bytes: 8_388_608,
+        }],
+        programs: vec![
+            ProgramStats {
+                name: "connect4".into(),
+                id: 31,
+                run_count: 10,
+                run_time_ns: 4205,
+                verified_instructions: 900,
+            },
+            ProgramStats { name: "sockops".into(), id: 32, ..ProgramStats::default() },
+        ],
+        links: vec![LinkInfo { name: "connect4".into(), id: 7, pinned: true }],
+        counters: vec![Counter {
+            reason: "no_endpoint".into(),
+            outcome: "refused".into(),
+            count: 1,
+            sentence: "The service has no usable endpoint.".into(),
+        }],
+        connections: Connections {
+            opened: 9,
+            refused: 1,
+            closed: 8,
+            bytes_sent: 100,
+            bytes_received: 2000,
+            events_lost: 0,
+        },
+    }
+}
+
+#[test]
+fn a_healthy_daemon_fills_the_page() {
+    let enrolments = [
+        Enrolment {
+            netns_cookie: 4096,
+            netns: "/run/netns/a".into(),
+            workload: Some("shop/web-1".into()),
+            inode: 1,
+        },
+        Enrolment { netns_cookie: 7, netns: "/proc/9/ns/net".into(), ..Enrolment::default() },
+    ];
+    let expected = "\
+ready:       yes
+version:     0.1.0
+mode:        dual-engine
+generation:  4
+source:      /etc/kmesh/config
+services:    3
+workloads:   5
+enrolled:    2
+connections: 9 opened, 1 refused, 8 closed
+bytes:       100 sent, 2000 received
+
+NETNS            COOKIE   WORKLOAD
+/run/netns/a     4096     shop/web-1
+/proc/9/ns/net   7        -
+
+REASON        OUTCOME   COUNT   MEANING
+no_endpoint   refused   1       The service has no usable endpoint.
+
+MAP           ENTRIES   MAX      FILL   BYTES
+km_frontend   12        105000   1%     8388608
+
+PROGRAM    ID   RUNS   MEAN_NS   VERIFIED_INSTRUCTIONS
+connect4   31   10     420       900
+sockops    32   0      -         0
+
+LINK       ID   PINNED
+connect4   7    yes
+";
+    assert_eq!(render(&healthy(), &enrolments), expected);
+}
+
+#[test]
+fn what_is_wrong_stands_near_the_top() {
+    let mut status = Status { mode: "dual-engine".into(), ..Status::default() };
+    status.config.problems = vec!["shop/web: port 80 is named twice".into()];
+    status.connections.events_lost = 3;
+    let expected = "\
+ready:       no
+version:
+mode:        dual-engine
+generation:  0
+source:
+services:    0
+workloads:   0
+enrolled:    0
+connections: 0 opened, 0 refused, 0 closed
+bytes:       0 sent, 0 received
+events lost: 3: the two lines above miss as many
+
+PROBLEMS IN THE CONFIGURATION
+  shop/web: port 80 is named twice
+";
+    assert_eq!(render(&status, &[]), expected);
+}
+
+#[test]
+fn fill_is_rounded_up() {
+    assert_eq!(percent(0, 10), "0%");
+    assert_eq!(percent(1, 100_000), "1%");
+    assert_eq!(percent(10, 10), "100%");
+    assert_eq!(percent(u64::MAX, u64::MAX), "100%");
+    assert_eq!(percent(1, 0), "-");
+}

@@ -1,0 +1,43 @@
+//! One module for each kind: the type of its API, validated, becomes an [`Object`].
+//!
+//! A value that the API does not know is an error. A value that it knows and the mesh does not
+//! implement is a warning that says what happens instead.
+
+mod destination_rule;
+mod endpoint_slice;
+mod istio;
+mod node;
+mod service;
+mod service_entry;
+#[cfg(test)]
+mod tests;
+mod traffic_policy;
+mod workload_entry;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_yaml_ng::Value;
+
+use crate::decode::decode;
+use crate::findings::Findings;
+use crate::object::{Body, Object};
+use crate::{Kind, ObjectKey};
+
+/// The object, if no finding is an error.
+pub(crate) fn read(key: &ObjectKey, value: Value, findings: &mut Findings) -> Option<Object> {
+    let (metadata, body) = match key.kind {
+        Kind::Namespace => namespace(decode(value, findings)?),
+        Kind::Node => node::read(decode(value, findings)?),
+        Kind::Service => service::read(decode(value, findings)?, findings)?,
+        Kind::EndpointSlice => endpoint_slice::read(key, decode(value, findings)?, findings)?,
+        Kind::ServiceEntry => service_entry::read(decode(value, findings)?, findings)?,
+        Kind::WorkloadEntry => workload_entry::read(decode(value, findings)?, findings)?,
+        Kind::DestinationRule => destination_rule::read(decode(value, findings)?, findings)?,
+    };
+    Some(Object { created: metadata.creation_timestamp, body })
+}
+
+fn namespace(api: Namespace) -> (ObjectMeta, Body) {
+    let labels = api.metadata.labels.clone().unwrap_or_default();
+    (api.metadata, Body::Namespace { labels })
+}

@@ -1,0 +1,193 @@
+//! networking.istio.io ServiceEntry
+//! (<https://istio.io/latest/docs/reference/config/networking/service-entry/>).
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use model::{Protocol, ServicePort};
+
+use super::istio;
+use super::workload_entry::{HostNames, destination};
+use crate::findings::Findings;
+use crate::object::{Body, Destination, Labels, Port, ServiceEntry, TargetPort};
+use crate::values;
+
+/// `ServiceEntry.Resolution`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resolution {
+    None,
+    Static,
+    Dns,
+    DnsRoundRobin,
+}
+
+pub(super) fn read(
+    api: istio::Resource<istio::ServiceEntry>,
+    findings: &mut Findings,
+) -> Option<(ObjectMeta, Body)> {
+    let spec = &api.spec;
+    let resolution = resolution(spec.resolution.as_deref(), findings)?;
+    match spec.location.as_deref() {
+        None | Some("MESH_EXTERNAL" | "MESH_INTERNAL") => {}
+        Some(other) => {
+            let message = format!("{other:?} is not one of MESH_EXTERNAL, MESH_INTERNAL");
+            findings.error("spec.location", message);
+        }
+    }
+    findings.unsupported(
+        "spec.subjectAltNames",
+        &spec.subject_alt_names,
+        "the identity of the endpoints is not checked",
+    );
+    export_to(&spec.export_to, findings);
+    let entry = ServiceEntry {
+        hosts: hosts(&spec.hosts, findings),
+        addresses: addresses(&spec.addresses, findings),
+        ports: ports(&spec.ports, findings),
+        is_passthrough: resolution == Resolution::None,
+        endpoints: endpoints(spec, resolution, findings),
+        selector: selector(spec, findings),
+    };
+    Some((api.metadata, Body::ServiceEntry(entry)))
+}
+
+/// `exportTo`, here and in other kinds.
+pub(super) fn export_to(list: &[String], findings: &mut Findings) {
+    if !list.is_empty() && list != ["*"] {
+        let message = format!("{list:?} is not supported");
+        findings.warning("spec.exportTo", message, "visible in all namespaces");
+    }
+}
+
+fn resolution(text: Option<&str>, findings: &mut Findings) -> Option<Resolution> {
+    match text {
+        None | Some("NONE") => Some(Resolution::None),
+        Some("STATIC") => Some(Resolution::Static),
+        Some("DNS") => Some(Resolution::Dns),
+        Some("DNS_ROUND_ROBIN") => Some(Resolution::DnsRoundRobin),
+        Some(other) => {
+            let known = "NONE, STATIC, DNS, DNS_ROUND_ROBIN";
+            findings.error("spec.resolution", format!("{other:?} is not one of {known}"));
+            None
+        }
+    }
+}
+
+fn hosts(list: &[String], findings: &mut Findings) -> Vec<String> {
+    if list.is_empty() {
+        findings.error("spec.hosts", "no host");
+    }
+    let mut hosts = Vec::new();
+    for (index, text) in list.iter().enumerate() {
+        let host = findings.take(format!("spec.hosts[{index}]"), values::host(text));
+        hosts.extend(host.filter(|host| !hosts.contains(host)));
+    }
+    hosts
+}
+
+fn addresses(list: &[String], findings: &mut Findings) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for (index, text) in list.iter().enumerate() {
+        let field = format!("spec.addresses[{index}]");
+        let address = match text.parse::<IpNet>() {
+            Ok(net) if net.prefix_len() < net.max_prefix_len() => {
+                let message = format!("{text}: a range of addresses is not supported yet");
+                findings.warning(field, message, "the address is skipped");
+                continue;
+            }
+            Ok(net) => values::address(&net.addr().to_string()),
+            Err(_) => values::address(text),
+        };
+        let address = findings.take(field, address);
+        addresses.extend(address.filter(|address| !addresses.contains(address)));
+    }
+    addresses
+}
+
+fn ports(list: &[istio::ServicePort], findings: &mut Findings) -> Vec<Port> {
+    let mut ports: Vec<Port> = Vec::new();
+    for (index, api) in list.iter().enumerate() {
+        let field = format!("spec.ports[{index}]");
+        let Some(port) = port(api, &field, findings) else { continue };
+        let twin = ports.iter().find(|other| {
+            (other.port.port, other.port.protocol) == (port.port.port, port.port.protocol)
+        });
+        if twin.is_some() {
+            findings.error(format!("{field}.number"), "another port has this number");
+        } else if ports.iter().any(|other| other.port.name == port.port.name) {
+            findings.error(format!("{field}.name"), "another port has this name");
+        }
+        ports.push(port);
+    }
+    ports
+}
+
+fn port(api: &istio::ServicePort, field: &str, findings: &mut Findings) -> Option<Port> {
+    let number = findings.take(format!("{field}.number"), values::port(api.number));
+    let text = api.protocol.as_deref().filter(|text| !text.is_empty()).unwrap_or("TCP");
+    let known = values::istio_protocol(text).ok_or_else(|| {
+        let known = "HTTP, HTTPS, GRPC, GRPC-WEB, HTTP2, MONGO, REDIS, MYSQL, TCP, TLS, UDP";
+        format!("{text:?} is not one of {known}")
+    });
+    let app_protocol = findings.take(format!("{field}.protocol"), known);
+    let target = match api.target_port {
+        None | Some(0) => Some(TargetPort::Same),
+        Some(number) => findings
+            .take(format!("{field}.targetPort"), values::port(number))
+            .map(TargetPort::Number),
+    };
+    let app_protocol = app_protocol?;
+    let protocol = if app_protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
+    let port = ServicePort {
+        name: api.name.clone(),
+        port: number?,
+        protocol,
+        app_protocol: app_protocol.to_owned(),
+    };
+    Some(Port { port, target: target? })
+}
+
+fn endpoints(
+    spec: &istio::ServiceEntry,
+    resolution: Resolution,
+    findings: &mut Findings,
+) -> Vec<Destination> {
+    const FIELD: &str = "spec.endpoints";
+    let list = &spec.endpoints;
+    let host_names = match resolution {
+        Resolution::Dns | Resolution::DnsRoundRobin => HostNames::Unresolved,
+        Resolution::None | Resolution::Static => HostNames::Refused,
+    };
+    match resolution {
+        Resolution::None if !list.is_empty() => {
+            findings.error(FIELD, "must be empty with resolution NONE");
+        }
+        Resolution::DnsRoundRobin if list.len() > 1 => {
+            findings.error(FIELD, "at most one with resolution DNS_ROUND_ROBIN");
+        }
+        Resolution::Dns | Resolution::DnsRoundRobin
+            if list.is_empty() && spec.workload_selector.is_none() =>
+        {
+            let message = "the hosts of a ServiceEntry are not resolved yet";
+            findings.warning("spec.resolution", message, "the service has no endpoint");
+        }
+        _ => {}
+    }
+    let destinations = list.iter().enumerate().filter_map(|(index, api)| {
+        destination(api, &api.labels, &format!("{FIELD}[{index}]"), host_names, findings)
+    });
+    destinations.collect()
+}
+
+fn selector(spec: &istio::ServiceEntry, findings: &mut Findings) -> Labels {
+    const FIELD: &str = "spec.workloadSelector";
+    let Some(selector) = &spec.workload_selector else { return Labels::new() };
+    if !spec.endpoints.is_empty() {
+        findings.error(FIELD, "must not be set together with spec.endpoints");
+    }
+    if selector.labels.is_empty() {
+        findings.warning(FIELD, "no labels", "it selects nothing");
+    }
+    selector.labels.clone()
+}

@@ -1,0 +1,45 @@
+//! What the files don't say about the mesh that they describe.
+
+/// Names of the mesh's own domain, cluster and network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// DNS domain of the cluster: a Service is `<name>.<namespace>.svc.<cluster_domain>`.
+    pub cluster_domain: String,
+    /// Name of the mesh's own cluster; it begins the uid of each workload.
+    pub cluster: String,
+    /// Name of the mesh's own network; a workload that names it counts as one that names none.
+    pub network: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cluster_domain: "cluster.local".to_owned(),
+            cluster: "Kubernetes".to_owned(),
+            network: String::new(),
+        }
+    }
+}
+
+// === impl Options ===
+
+impl Options {
+    /// The host name of a Kubernetes Service.
+    pub(crate) fn service_host(&self, namespace: &str, name: &str) -> String {
+        format!("{name}.{namespace}.svc.{}", self.cluster_domain)
+    }
+
+    /// The host of a DestinationRule in full, as far as its text alone tells: a name without a dot is
+    /// a Service of the rule's namespace, `<name>.<namespace>.svc` one of that namespace.
+    pub(crate) fn rule_host(&self, namespace: &str, host: &str) -> String {
+        if host == "*" {
+            host.to_owned()
+        } else if !host.contains('.') {
+            self.service_host(namespace, host)
+        } else if host.ends_with(".svc") && host.split('.').count() == 3 {
+            format!("{host}.{}", self.cluster_domain)
+        } else {
+            host.to_owned()
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Enrolment: which network namespaces the mesh handles.
+
+use serde::{Deserialize, Serialize};
+
+/// A network namespace whose traffic the mesh handles.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Enrolment {
+    /// The kernel's cookie of the namespace: unique as long as the host is up.
+    pub netns_cookie: u64,
+    /// Path by which it was enrolled, as the daemon sees it.
+    pub netns: String,
+    /// `NAMESPACE/NAME` of the workload that lives in it, when it was given or found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// Inode of the namespace: tells whether the path still names the same one.
+    pub inode: u64,
+}
+
+/// Asks to enrol a network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnrolRequest {
+    /// Absolute path of the namespace as the daemon sees it, such as `/run/netns/a` or
+    /// `/proc/123/ns/net`.
+    pub netns: String,
+    /// `NAMESPACE/NAME` of the workload that lives in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+}
+
+/// Asks to end an enrolment, named by exactly one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct UnenrolRequest {
+    /// Absolute path of the namespace as the daemon sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// The kernel's cookie of the namespace, for one whose path is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns_cookie: Option<u64>,
+}

@@ -1,0 +1,126 @@
+//! The running daemon on one page.
+
+use serde::{Deserialize, Serialize};
+
+/// Answer to `GET /status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// Release of the daemon, as [`super::Version`] displays it.
+    pub version: String,
+    /// `dual-engine` or `kernel-native`.
+    pub mode: String,
+    /// True once the first configuration is in the kernel.
+    pub ready: bool,
+    /// Commits of a configuration to the kernel since the daemon started.
+    pub generation: u64,
+    /// Network namespaces enrolled.
+    pub enrolled: usize,
+    /// The configuration that the last commit came from.
+    pub config: ConfigStatus,
+    /// Fill of each map.
+    pub maps: Vec<MapFill>,
+    /// Run statistics of each program.
+    pub programs: Vec<ProgramStats>,
+    /// Attachments.
+    pub links: Vec<LinkInfo>,
+    /// What programs counted, one entry per reason.
+    pub counters: Vec<Counter>,
+    /// Connections that the mesh saw.
+    pub connections: Connections,
+}
+
+/// Where the configuration comes from and what was found in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigStatus {
+    /// The directory, or the address of the control plane.
+    pub source: String,
+    /// Services understood.
+    pub services: usize,
+    /// Workloads understood.
+    pub workloads: usize,
+    /// One sentence per object that was not taken as it is written.
+    pub problems: Vec<String>,
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MapFill {
+    /// Name of the map.
+    pub name: String,
+    /// Entries in use.
+    pub entries: u64,
+    /// Entries that fit.
+    pub entries_max: u64,
+    /// Kernel memory of the map, bytes.
+    pub bytes: u64,
+}
+
+/// What a program has cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProgramStats {
+    /// Name of the program.
+    pub name: String,
+    /// Id in the kernel.
+    pub id: u32,
+    /// Runs since the kernel counts them; 0 while `kernel.bpf_stats_enabled` is off.
+    pub run_count: u64,
+    /// Time spent in those runs, ns.
+    pub run_time_ns: u64,
+    /// Instructions that the verifier walked to accept it.
+    pub verified_instructions: u64,
+}
+
+/// An attachment of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LinkInfo {
+    /// Name of the link.
+    pub name: String,
+    /// Id in the kernel.
+    pub id: u32,
+    /// True when it outlives the daemon.
+    pub pinned: bool,
+}
+
+/// How often programs gave a reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Counter {
+    /// Name of the reason, such as `no_endpoint`.
+    pub reason: String,
+    /// `refused`, `passed` or `degraded`.
+    pub outcome: String,
+    /// Times since the maps were created.
+    pub count: u64,
+    /// What it means, one sentence.
+    pub sentence: String,
+}
+
+/// Connections of enrolled workloads since the daemon started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Connections {
+    /// Established.
+    pub opened: u64,
+    /// Tried and not established.
+    pub refused: u64,
+    /// Ended after having been established.
+    pub closed: u64,
+    /// Payload sent by connections that ended, bytes.
+    pub bytes_sent: u64,
+    /// Payload received by connections that ended, bytes.
+    pub bytes_received: u64,
+    /// Events that did not fit in the ring: the figures above miss as many.
+    pub events_lost: u64,
+}
+
+impl ProgramStats {
+    /// Mean time of a run, ns; none when no run was counted.
+    pub fn mean_ns(&self) -> Option<u64> {
+        self.run_time_ns.checked_div(self.run_count)
+    }
+}

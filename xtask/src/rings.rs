@@ -1,0 +1,157 @@
+//! `cargo xtask test`: the rings, cheapest first; the first failure ends the run and says what to do.
+//!
+//! | ring | what | needs |
+//! |---|---|---|
+//! | 0 | formatting, clippy, tidy | clang, clang-format |
+//! | 1 | unit and property tests | nothing |
+//! | 2 | kernel programs, and tests with `root` in their path | root |
+//! | 3 | scenes, and drills (ring 5) | root |
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::exec::{self, cargo};
+use crate::tree::Tree;
+use crate::{build, tidy};
+
+/// Packages that ring 1 leaves to the others: they need clang, root, or both.
+const BEYOND_RING_1: [&str; 3] = ["datapath", "kmesh-daemon", "scenes"];
+/// Part of the path of each test that needs root.
+const ROOT_TESTS: &str = "root::";
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Arguments {
+    /// Only this one (0 to 3)
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=3))]
+    ring: Option<u8>,
+}
+
+struct Ring {
+    number: u8,
+    title: &'static str,
+    root: bool,
+    run: fn() -> Result<()>,
+}
+
+const RINGS: [Ring; 4] = [
+    Ring { number: 0, title: "formatting, clippy, tidy", root: false, run: statics },
+    Ring { number: 1, title: "unit and property tests", root: false, run: units },
+    Ring {
+        number: 2,
+        title: "kernel programs and other tests that need root",
+        root: true,
+        run: programs,
+    },
+    Ring {
+        number: 3,
+        title: "scenes and drills: real sockets, real servers",
+        root: true,
+        run: scenes,
+    },
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let chosen: Vec<&Ring> = RINGS
+        .iter()
+        .filter(|ring| arguments.ring.is_none_or(|number| number == ring.number))
+        .collect();
+    let mut times = Vec::new();
+    if chosen.iter().any(|ring| ring.root) {
+        times.push(("preflight".to_owned(), timed(preflight)?));
+    }
+    for ring in chosen {
+        exec::say(&format!("\n== ring {}: {}", ring.number, ring.title));
+        times.push((format!("ring {}: {}", ring.number, ring.title), timed(ring.run)?));
+    }
+    exec::say("\n== all passed");
+    for (what, time) in times {
+        exec::say(&format!("{:>7.1} s  {what}", time.as_secs_f64()));
+    }
+    Ok(())
+}
+
+fn timed(work: fn() -> Result<()>) -> Result<Duration> {
+    let started = Instant::now();
+    work()?;
+    Ok(started.elapsed())
+}
+
+/// Stops before anything is changed where something that the tests need is missing.
+fn preflight() -> Result<()> {
+    exec::say("== preflight: root, programs built, and what the kernel has");
+    if !exec::is_root() {
+        bail!(
+            "rings 2 and 3 make network namespaces and load BPF programs: run them as root, or \
+             the others alone: cargo xtask test --ring 0, --ring 1"
+        );
+    }
+    build::programs(false)?;
+    let mut probe = Command::new(exec::programs("debug")?.join("kmesh-daemon"));
+    exec::run(probe.arg("probe"), "the table above says what is missing and what to do about it")
+}
+
+fn statics() -> Result<()> {
+    exec::run(cargo().args(["fmt", "--all", "--check"]), "run: cargo fmt --all")?;
+    let tree = Tree::of_git(exec::root())?;
+    let sources = tree.paths().filter(|path| is_kernel_source(path));
+    let sources: Vec<&str> = sources.collect();
+    if !sources.is_empty() {
+        let mut format = Command::new("clang-format-19");
+        format.current_dir(exec::root()).args(["--dry-run", "-Werror"]).args(&sources);
+        exec::run(&mut format, "run: clang-format-19 -i on those files")?;
+    }
+    exec::say("$ cargo xtask tidy");
+    tidy::run()?;
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    exec::run(&mut clippy, "each finding says what to write instead")
+}
+
+fn is_kernel_source(path: &str) -> bool {
+    path.starts_with("bpf/") && (path.ends_with(".c") || path.ends_with(".h"))
+}
+
+fn units() -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--workspace"]);
+    command.args(BEYOND_RING_1.iter().flat_map(|package| ["--exclude", package]));
+    command.args(["--", "--skip", ROOT_TESTS]);
+    exec::run(&mut command, "the test that failed is named above")
+}
+
+fn programs() -> Result<()> {
+    let all = ["test", "-p", "datapath", "-p", "kmesh-daemon"];
+    exec::run(cargo().args(all), "the test that failed is named above")?;
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--tests"]);
+    command.args(BEYOND_RING_1.iter().flat_map(|package| ["--exclude", package]));
+    exec::run(command.arg(ROOT_TESTS), "the test that failed is named above")
+}
+
+fn scenes() -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "-p", "scenes", "--", "--test-threads=1"]);
+    exec::run(&mut command, "the daemon's log is printed with the scene that failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_are_in_order_and_only_the_cheap_ones_go_without_root() {
+        let numbers: Vec<u8> = RINGS.iter().map(|ring| ring.number).collect();
+        assert_eq!(numbers, [0, 1, 2, 3]);
+        assert!(RINGS.iter().all(|ring| ring.root == (ring.number >= 2)));
+    }
+
+    #[test]
+    fn kernel_sources_are_c_below_bpf() {
+        assert!(is_kernel_source("bpf/progs/connect.bpf.c"));
+        assert!(is_kernel_source("bpf/include/kmesh/abi.h"));
+        assert!(!is_kernel_source("bpf/README.md"));
+        assert!(!is_kernel_source("crates/x/y.c"));
+    }
+}
