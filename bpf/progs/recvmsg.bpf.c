@@ -52,9 +52,8 @@ static __always_inline bool dialled_by_datagram(struct bpf_sock_addr *ctx,
 	return true;
 }
 
-static __always_inline bool find_dialled(struct bpf_sock_addr *ctx,
-					 const struct ip_address *sender, __be16 port,
-					 struct dialled *dialled)
+static __always_inline bool find_dialled(struct bpf_sock_addr *ctx, const struct ip_address *sender,
+					 __be16 port, struct dialled *dialled)
 {
 	if (!is_enrolled(bpf_get_netns_cookie(ctx)))
 		return false;

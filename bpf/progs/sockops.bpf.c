@@ -35,7 +35,7 @@ struct tcp_sock {
 } __attribute__((preserve_access_index));
 
 enum sock_flags {
-	SOCK_DONE = 1,			/* the peer's FIN was received */
+	SOCK_DONE = 1, /* the peer's FIN was received */
 };
 
 static __always_inline struct socket_meta *meta_of(struct bpf_sock_ops *ctx, __u64 flags)
@@ -45,8 +45,7 @@ static __always_inline struct socket_meta *meta_of(struct bpf_sock_ops *ctx, __u
 	return sk ? bpf_sk_storage_get(&sockets, sk, NULL, flags) : NULL;
 }
 
-static __always_inline void fill_addresses(struct connection_event *event,
-					   struct bpf_sock_ops *ctx)
+static __always_inline void fill_addresses(struct connection_event *event, struct bpf_sock_ops *ctx)
 {
 	if (ctx->family == AF_INET) {
 		event->local_address = address_from_v4(ctx->local_ip4);

@@ -25,9 +25,9 @@ struct enrolment {
 
 /* What a frontend does with a connection. */
 enum frontend_action {
-	FRONTEND_BALANCE = 1,		/* choose a slot of `table` */
-	FRONTEND_PASS = 2,		/* leave the destination alone */
-	FRONTEND_REFUSE_PORT = 3,	/* a known address, but no such port */
+	FRONTEND_BALANCE = 1,	  /* choose a slot of `table` */
+	FRONTEND_PASS = 2,	  /* leave the destination alone */
+	FRONTEND_REFUSE_PORT = 3, /* a known address, but no such port */
 };
 
 /*
@@ -52,7 +52,7 @@ struct frontend {
  * atomically: this store is the flip from the old run of slots to the new one.
  */
 struct slot_table {
-	__u64 extent;			/* first slot in the low 32 bits, count in the high 32 */
+	__u64 extent; /* first slot in the low 32 bits, count in the high 32 */
 	__u32 reserved[2];
 };
 
@@ -93,8 +93,8 @@ struct socket_meta {
 };
 
 enum flow_direction {
-	FLOW_SEND = 1,			/* dialled address -> backend */
-	FLOW_RECEIVE = 2,		/* backend -> dialled address */
+	FLOW_SEND = 1,	  /* dialled address -> backend */
+	FLOW_RECEIVE = 2, /* backend -> dialled address */
 };
 
 /* Key of `udp_flows`, for datagrams of sockets that are not connected. */
@@ -111,19 +111,19 @@ struct udp_flow {
 	__be16 port;
 	__u16 reserved_half;
 	__u32 reserved;
-	__u64 extent;			/* the table extent that the choice was made from */
+	__u64 extent; /* the table extent that the choice was made from */
 };
 
 enum event_kind {
 	EVENT_OPENED = 1,
-	EVENT_REFUSED = 2,		/* by us at connect (reason), or by the peer or network (error) */
+	EVENT_REFUSED = 2, /* by us at connect (reason), or by the peer or network (error) */
 	EVENT_CLOSED = 3,
 };
 
 /* Record of the ring buffer `events`. */
 struct connection_event {
-	__u64 time_ns;			/* CLOCK_MONOTONIC */
-	__u64 started_ns;		/* when connect() was called, or the connection was accepted */
+	__u64 time_ns;	  /* CLOCK_MONOTONIC */
+	__u64 started_ns; /* when connect() was called, or the connection was accepted */
 	__u64 netns_cookie;
 	__u64 socket_cookie;
 	__u64 bytes_sent;
@@ -134,10 +134,10 @@ struct connection_event {
 	__be16 local_port;
 	__be16 remote_port;
 	__be16 original_port;
-	__u16 reason;			/* enum reason */
-	__u16 error;			/* errno of a connect that failed, 0 otherwise */
-	__u8 kind;			/* enum event_kind */
-	__u8 direction;			/* enum socket_direction */
+	__u16 reason;	/* enum reason */
+	__u16 error;	/* errno of a connect that failed, 0 otherwise */
+	__u8 kind;	/* enum event_kind */
+	__u8 direction; /* enum socket_direction */
 	__u8 protocol;
 	__u8 reserved[3];
 };

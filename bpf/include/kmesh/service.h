@@ -13,8 +13,8 @@
 #include "reason.h"
 
 enum verdict {
-	VERDICT_PASS = 0,		/* leave the destination alone */
-	VERDICT_BALANCE = 1,		/* go to `address`:`port` */
+	VERDICT_PASS = 0,    /* leave the destination alone */
+	VERDICT_BALANCE = 1, /* go to `address`:`port` */
 	VERDICT_REFUSE = 2,
 };
 

@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use crate::load::{Datapath, Program};
 use crate::{Error, Result, path_error, sys};
@@ -117,17 +118,16 @@ impl Datapath {
     /// The new link is attached before the old pin goes.
     fn recreate_link(&self, program: &Program, cgroup: &File) -> Result<()> {
         let pin = self.pins.link(program.name);
-        let fresh = pin.with_extension("new");
         let link = sys::link_create(program.fd.as_fd(), cgroup.as_fd(), program.attach_type)
             .map_err(path_error("attach for", &pin))?;
-        replace_pin(link.as_fd(), &fresh, &pin)
+        replace_pin(link.as_fd(), &pin)
     }
 
     /// Maps that were made anew for another size take over the pins.
     fn commit_maps(&mut self) -> Result<()> {
         for successor in std::mem::take(&mut self.successors) {
             let pin = self.pins.map(&successor.name);
-            replace_pin(successor.fd.as_fd(), &pin.with_extension("new"), &pin)?;
+            replace_pin(successor.fd.as_fd(), &pin)?;
         }
         Ok(())
     }
@@ -159,12 +159,12 @@ impl Datapath {
     }
 }
 
-fn replace_pin(
-    object: std::os::fd::BorrowedFd<'_>,
-    fresh: &std::path::Path,
-    pin: &std::path::Path,
-) -> Result<()> {
-    let _ = fs::remove_file(fresh);
-    sys::pin(object, fresh).map_err(path_error("pin at", fresh))?;
-    fs::rename(fresh, pin).map_err(path_error("rename a pin to", pin))
+/// Pins `object` beside `pin` and renames: there is a pin at every moment.
+fn replace_pin(object: BorrowedFd<'_>, pin: &Path) -> Result<()> {
+    // The kernel refuses names with a dot in a bpf file system.
+    let name = pin.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = pin.with_file_name(format!("new_{name}"));
+    let _ = fs::remove_file(&fresh);
+    sys::pin(object, &fresh).map_err(path_error("pin at", &fresh))?;
+    fs::rename(&fresh, pin).map_err(path_error("rename a pin to", pin))
 }

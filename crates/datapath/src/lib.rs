@@ -19,6 +19,8 @@ mod skeleton;
 mod stats;
 #[allow(unsafe_code)]
 mod sys;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;

@@ -202,8 +202,7 @@ impl Daemon {
     #[track_caller]
     pub fn kmeshctl(&self, args: &[&str]) -> std::process::Output {
         let mut command = Command::new(binary("kmeshctl"));
-        command.args(args);
-        command.arg("--admin-socket").arg(self.options.admin_socket());
+        command.args(args).env("KMESH_ADMIN_SOCKET", self.options.admin_socket());
         command.output().unwrap_or_else(|e| panic!("run kmeshctl: {e}"))
     }
 

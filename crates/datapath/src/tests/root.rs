@@ -1,0 +1,356 @@
+//! Loading, upgrading and selecting on the running kernel, in a cgroup and a bpf file system of the
+//! test's own.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use abi::limits::Limits;
+use abi::{Frontend, FrontendKey, Reason, Write};
+use libbpf_rs::ProgramInput;
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use model::{
+    Endpoint, Health, LoadBalancing, Locality, Node, Protocol, Service, ServiceName, ServicePort,
+    Snapshot, Source,
+};
+use plan::{Image, Layout, Planner, Selection, Target, select};
+use proptest::prelude::*;
+use proptest::test_runner::{Config as ProptestConfig, TestRunner};
+use testkit::{Bpffs, Cgroup};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::skeleton::test::KmeshTestSkelBuilder;
+use crate::{Config, Datapath, Error, LinkState, Maps, Pins, sys};
+
+const LIMITS: Limits = Limits {
+    enrolments_max: 16,
+    frontends_max: 512,
+    tables_max: 256,
+    slots_max: 8_192,
+    backends_max: 1_024,
+    udp_flows_max: 256,
+    event_ring_bytes: 4_096,
+};
+
+/// A cgroup and a bpf file system that vanish with the test.
+struct Place {
+    bpffs: Bpffs,
+    cgroup: Cgroup,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        testkit::require_root();
+        let folder = tempfile::tempdir().expect("a folder");
+        let bpffs = Bpffs::mount(folder.path().join("bpf"));
+        Self { bpffs, cgroup: Cgroup::new(name), _folder: folder }
+    }
+
+    fn config(&self, limits: Limits) -> Config {
+        let (bpf_fs, cgroup) = (self.bpffs.path().into(), self.cgroup.path().into());
+        Config { bpf_fs, cgroup, limits }
+    }
+
+    fn load(&self) -> Datapath {
+        Datapath::load(self.config(LIMITS)).expect("the programs load")
+    }
+}
+
+/// The program that each link runs, by the link's name.
+fn running(place: &Place) -> BTreeMap<String, (u32, u32)> {
+    let links = Pins::new(place.bpffs.path()).links();
+    let files = links.read_dir().expect("the links folder");
+    files
+        .map(|file| {
+            let path = file.expect("a link").path();
+            let link = sys::open_pinned(&path).expect("a pinned link");
+            let info = sys::link_info(link.as_fd()).expect("its info");
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, (info.id, info.prog_id))
+        })
+        .collect()
+}
+
+fn frontend_write(last: u8) -> Write {
+    Write::Frontend {
+        key: FrontendKey::port(IpAddr::from([10, 96, 0, last]), 80, abi::PROTOCOL_TCP),
+        value: Frontend { table: u32::from(last), action: Frontend::PASS, reserved: [0; 11] },
+    }
+}
+
+#[test]
+fn an_upgrade_keeps_the_links_and_the_maps_and_changes_the_programs() {
+    let place = Place::new("upgrade");
+    let mut first = place.load();
+    first.maps().apply(&[frontend_write(1)]).expect("a write");
+    first.maps().enrol(7).expect("an enrolment");
+    let states = first.attach().expect("attached");
+    assert!(states.iter().all(|(_, state)| *state == LinkState::Created), "{states:?}");
+    let before = running(&place);
+    drop(first);
+
+    let mut second = place.load();
+    assert_eq!(running(&place), before, "loading touches nothing that is live");
+    assert_eq!(second.maps().contents().expect("contents").frontends.len(), 1);
+    assert!(second.maps().enrolled().contains(&7));
+    let states = second.attach().expect("attached again");
+    assert!(states.iter().all(|(_, state)| *state == LinkState::Updated), "{states:?}");
+    for (name, (link, program)) in running(&place) {
+        assert_eq!(link, before[&name].0, "{name}: the link is the same");
+        assert_ne!(program, before[&name].1, "{name}: the program is new");
+    }
+}
+
+#[test]
+fn a_failure_at_any_step_leaves_the_old_programs_in_force() {
+    let place = Place::new("rollback");
+    let mut first = place.load();
+    let steps: Vec<&str> = first.attach().expect("attached").into_iter().map(|s| s.0).collect();
+    drop(first);
+    let before = running(&place);
+    for failing in steps.into_iter().chain(["commit"]) {
+        let mut next = place.load();
+        let result = next.attach_stepwise(&mut |step| match step == failing {
+            true => Err(io::Error::other("injected")),
+            false => Ok(()),
+        });
+        assert!(matches!(result, Err(Error::Path { .. })), "{failing}: {result:?}");
+        assert_eq!(running(&place), before, "after a failure at {failing}");
+    }
+}
+
+#[test]
+fn a_first_attach_that_fails_leaves_no_link() {
+    let place = Place::new("first");
+    let mut datapath = place.load();
+    let result = datapath.attach_stepwise(&mut |step| match step {
+        "kmesh_connect4" => Err(io::Error::other("injected")),
+        _ => Ok(()),
+    });
+    assert!(result.is_err());
+    assert_eq!(running(&place), BTreeMap::new());
+}
+
+#[test]
+fn a_cgroup_that_was_replaced_gets_new_links() {
+    let mut place = Place::new("cgroup");
+    place.load().attach().expect("attached");
+    place.cgroup = Cgroup::new("cgroup-2");
+    let states = place.load().attach().expect("attached elsewhere");
+    assert!(states.iter().all(|(_, state)| *state == LinkState::Recreated), "{states:?}");
+}
+
+#[test]
+fn only_one_process_may_write() {
+    let place = Place::new("lock");
+    let _first = place.load();
+    let second = Datapath::load(place.config(LIMITS));
+    assert!(matches!(second, Err(Error::Locked { .. })));
+    assert!(matches!(Pins::new(place.bpffs.path()).remove_all(), Err(Error::Locked { .. })));
+}
+
+#[test]
+fn a_resized_map_takes_the_pin_only_at_the_commit() {
+    let place = Place::new("resize");
+    place.load().attach().expect("attached");
+    let pinned_size = || {
+        let pin = Pins::new(place.bpffs.path()).map("frontends");
+        sys::map_info(sys::open_pinned(&pin).expect("a pin").as_fd()).expect("info").max_entries
+    };
+    let larger = Limits { frontends_max: 1_024, ..LIMITS };
+    let mut next = Datapath::load(place.config(larger)).expect("the programs load");
+    assert_eq!(pinned_size(), 512);
+    next.attach().expect("attached");
+    assert_eq!(pinned_size(), 1_024);
+    next.maps().apply(&[frontend_write(1)]).expect("a write");
+    drop(next);
+    let again = Datapath::load(place.config(larger)).expect("the programs load");
+    assert_eq!(again.maps().contents().expect("contents").frontends.len(), 1);
+}
+
+#[test]
+fn a_pin_of_another_schema_is_refused_by_name() {
+    let place = Place::new("schema");
+    let pins = Pins::new(place.bpffs.path());
+    pins.create().expect("folders");
+    let map = libbpf_rs::MapHandle::create(
+        libbpf_rs::MapType::Hash,
+        Some("frontends"),
+        4,
+        4,
+        8,
+        &libbpf_sys::bpf_map_create_opts {
+            sz: size_of::<libbpf_sys::bpf_map_create_opts>() as u64,
+            ..Default::default()
+        },
+    )
+    .expect("a map");
+    sys::pin(map.as_fd(), &pins.map("frontends")).expect("pinned");
+    let Err(error) = Datapath::load(place.config(LIMITS)) else { panic!("it loaded") };
+    let text = error.to_string();
+    assert!(text.contains("maps/frontends") && text.contains("uninstall"), "{text}");
+}
+
+#[test]
+fn uninstall_removes_every_pin_and_detaches() {
+    let place = Place::new("uninstall");
+    let mut datapath = place.load();
+    datapath.attach().expect("attached");
+    datapath.uninstall().expect("uninstalled");
+    assert!(!Pins::new(place.bpffs.path()).exist());
+}
+
+#[test]
+fn a_full_map_says_which_entry_did_not_fit() {
+    let place = Place::new("full");
+    let limits = Limits { frontends_max: 2, ..LIMITS };
+    let datapath = Datapath::load(place.config(limits)).expect("the programs load");
+    let writes: Vec<_> = (1..=4).map(frontend_write).collect();
+    let error = datapath.maps().apply(&writes).expect_err("no room");
+    assert!(error.to_string().contains("10.96.0.1:80/tcp"), "{error}");
+}
+
+#[test]
+fn an_index_outside_a_map_is_refused_before_anything_is_written() {
+    let place = Place::new("index");
+    let datapath = place.load();
+    let write = Write::Table { index: LIMITS.tables_max, extent: Default::default() };
+    assert!(matches!(datapath.maps().apply(&[write]), Err(Error::Index { .. })));
+}
+
+/// The context of `bpf/tests/select.bpf.c` `test_select`.
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct SelectCall {
+    key: FrontendKey,
+    random: u32,
+    verdict: u32,
+    reason: u32,
+    backend: u32,
+    address: abi::IpAddress,
+    port: zerocopy::byteorder::big_endian::U16,
+    reserved: [u16; 3],
+}
+
+/// Asks the programs' own function, on the maps of `maps`.
+struct Selector<'obj> {
+    skel: crate::skeleton::test::KmeshTestSkel<'obj>,
+}
+
+impl<'obj> Selector<'obj> {
+    fn new(maps: &Maps, storage: &'obj mut MaybeUninit<libbpf_rs::OpenObject>) -> Self {
+        let mut open = KmeshTestSkelBuilder::default().open(storage).expect("the object opens");
+        open.maps.frontends.reuse_fd(maps.frontends.as_fd()).expect("frontends");
+        open.maps.tables.reuse_fd(maps.tables_map.as_fd()).expect("tables");
+        open.maps.slots.reuse_fd(maps.slots_map.as_fd()).expect("slots");
+        open.maps.backends.reuse_fd(maps.backends_map.as_fd()).expect("backends");
+        Self { skel: open.load().expect("the object loads") }
+    }
+
+    fn select(&self, key: FrontendKey, random: u32) -> Selection {
+        let mut call = SelectCall { key, random, ..SelectCall::default() };
+        let input =
+            ProgramInput { context_in: Some(call.as_mut_bytes()), ..ProgramInput::default() };
+        self.skel.progs.test_select.test_run(input).expect("the program runs");
+        let reason = Reason::from_number(call.reason as u16);
+        match call.verdict {
+            0 => Selection::Passed(reason.expect("a reason")),
+            1 => Selection::Balanced(Target { address: call.address, port: call.port.get() }),
+            _ => Selection::Refused(reason.expect("a reason")),
+        }
+    }
+}
+
+fn vip(last: u8) -> IpAddr {
+    IpAddr::from([10, 96, 0, last])
+}
+
+/// Services with random ports, endpoints, weights and health; `None` takes no part.
+fn services() -> impl Strategy<Value = Vec<Service>> {
+    let endpoints = prop::collection::vec((1u8..250, any::<bool>(), 0u32..50), 0..12);
+    let parts = (prop::collection::btree_set(80u16..84, 0..4), endpoints, any::<bool>());
+    prop::collection::vec(parts, 0..6).prop_map(|services| {
+        let build = |(number, (ports, endpoints, entry)): (usize, (_, Vec<_>, bool))| {
+            service(number as u8, ports, endpoints, entry)
+        };
+        services.into_iter().enumerate().map(build).collect()
+    })
+}
+
+fn service(
+    number: u8,
+    ports: std::collections::BTreeSet<u16>,
+    endpoints: Vec<(u8, bool, u32)>,
+    entry: bool,
+) -> Service {
+    let port = |port: &u16| ServicePort {
+        name: port.to_string(),
+        port: *port,
+        protocol: Protocol::Tcp,
+        app_protocol: String::new(),
+    };
+    let endpoint = |(last, healthy, weight): (u8, bool, u32)| Endpoint {
+        workload: None,
+        address: IpAddr::from([10, 0, number, last]),
+        target_ports: ports.iter().map(|p| ((*p, Protocol::Tcp), 8_000 + p)).collect(),
+        health: if healthy { Health::Healthy } else { Health::Unhealthy },
+        weight,
+        locality: Locality::default(),
+        node: String::new(),
+        network: String::new(),
+        cluster: String::new(),
+    };
+    Service {
+        name: ServiceName::new("ns", format!("s{number}")),
+        object_name: format!("s{number}"),
+        source: if entry { Source::ServiceEntry } else { Source::Kubernetes },
+        addresses: vec![vip(number)],
+        ports: ports.iter().map(port).collect(),
+        load_balancing: LoadBalancing::default(),
+        endpoints: endpoints.into_iter().map(endpoint).collect(),
+    }
+}
+
+fn image(services: Vec<Service>) -> Image {
+    let services = services.into_iter().map(|s| (s.name.clone(), Arc::new(s))).collect();
+    Planner::new(Node::default(), 64).image(&Snapshot { services, ..Snapshot::default() })
+}
+
+#[test]
+fn the_kernel_chooses_exactly_as_plan_says() {
+    let place = Place::new("select");
+    let datapath = place.load();
+    let mut storage = MaybeUninit::uninit();
+    let selector = Selector::new(datapath.maps(), &mut storage);
+    let mut layout = Layout::new(LIMITS);
+    let mut runner = TestRunner::new(ProptestConfig { cases: 200, ..ProptestConfig::default() });
+    let states = (services(), prop::collection::vec(any::<u32>(), 6));
+    let layout = std::cell::RefCell::new(&mut layout);
+    runner
+        .run(&states, |(services, randoms)| {
+            let image = image(services);
+            let mut layout = layout.borrow_mut();
+            let change = layout.change_to(&image);
+            prop_assert!(change.problems.is_empty());
+            datapath.maps().apply(&change.writes).expect("the writes apply");
+            crate::grace_period().expect("a grace period");
+            layout.release();
+            for address in (0..7).map(vip) {
+                for port in 80..85 {
+                    let key = FrontendKey::port(address, port, abi::PROTOCOL_TCP);
+                    for random in randoms.iter().chain([&0, &u32::MAX]) {
+                        let expected = select(&image, &key, *random);
+                        prop_assert_eq!(selector.select(key, *random), expected);
+                    }
+                }
+            }
+            Ok(())
+        })
+        .expect("C and Rust agree");
+    let read_back = Layout::recover(LIMITS, &datapath.maps().contents().expect("contents"));
+    assert_eq!(read_back.fill()[3].1, layout.borrow().fill()[3].1, "the maps read back whole");
+}
