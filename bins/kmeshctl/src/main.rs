@@ -1,4 +1,5 @@
 //! `kmeshctl`: asks the daemon of this node and shows what it answers. Needs no cluster.
+#![forbid(unsafe_code)]
 
 mod dump;
 mod enroll;

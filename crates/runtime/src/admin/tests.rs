@@ -56,7 +56,16 @@ fn router() -> Router {
         .route("/status", get(status))
         .route("/debug/loggers", post(|axum::Json(i): axum::Json<LoggerInfo>| async { i.level }))
         .route("/bad", get(|| async { error(StatusCode::CONFLICT, "try again") }))
-        .route("/slow", get(|| async { tokio::time::sleep(Duration::from_millis(200)).await }))
+        .route("/slow", get(slow))
+}
+
+/// The request to `/slow` has arrived, and may be answered.
+static ARRIVED: tokio::sync::Notify = tokio::sync::Notify::const_new();
+static ANSWER: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+async fn slow() {
+    ARRIVED.notify_one();
+    ANSWER.notified().await;
 }
 
 /// Sends bytes and reads until the server closes.
@@ -191,9 +200,10 @@ async fn a_request_under_way_is_answered_before_the_end() {
     let client = AdminClient::new(served.socket());
     let slow = tokio::spawn(async move { client.get_text("/slow").await });
     let idle = UnixStream::connect(served.socket()).await.expect("connect");
-    // Give the request time to arrive; it takes four times as long.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    served.stop().await;
+    ARRIVED.notified().await;
+    let stop = tokio::spawn(served.stop());
+    ANSWER.notify_one();
     slow.await.expect("task").expect("answered");
+    stop.await.expect("stopped");
     drop(idle);
 }
