@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Hook:     cgroup/connect4, cgroup/connect6: connect() of a TCP or UDP socket, before any packet.
- * Reads:    enrolments, frontends, tables, slots, backends.
- * Writes:   sockets (what was dialled and where it went), events (a refusal), counters.
+ * Reads:    enrolments, settings, frontends, networks, tables, slots, backends, loads.
+ * Writes:   sockets (what was dialled and where it went), cursors, affinities, events (a refusal),
+ *           counters.
  * Verdict:  a service address is rewritten to one backend; a service without a usable endpoint, or a
  *           port that the service does not have, fails with ECONNREFUSED; all else is left alone.
  * On internal error: without socket storage the connection is balanced all the same and
@@ -40,6 +41,7 @@ static __always_inline void remember(struct bpf_sock_addr *ctx, const struct fro
 	meta->balanced = balanced;
 	meta->protocol = key->protocol;
 	meta->backend = balanced ? selection->backend : 0;
+	meta->incarnation = 0;
 	meta->netns_cookie = netns_cookie;
 	meta->started_ns = bpf_ktime_get_ns();
 }
@@ -74,15 +76,17 @@ static __always_inline bool worth_remembering(const struct selection *selection,
 static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct frontend_key *key,
 					   struct selection *selection)
 {
+	struct dice dice = { bpf_get_prandom_u32(), bpf_get_prandom_u32() };
 	__u64 netns_cookie = bpf_get_netns_cookie(ctx);
+	struct client client = {};
 
-	if (!is_enrolled(netns_cookie))
+	if (!find_client(netns_cookie, &client))
 		return selection->verdict = VERDICT_PASS;
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
 		return selection->verdict = VERDICT_PASS;
 
 	key->protocol = ctx->protocol;
-	if (select_backend(key, bpf_get_prandom_u32(), selection) != VERDICT_BALANCE)
+	if (select_backend(key, &client, &dice, selection) != VERDICT_BALANCE)
 		count(selection->reason);
 	if (selection->verdict == VERDICT_REFUSE)
 		report_refusal(ctx, key, selection->reason, netns_cookie);

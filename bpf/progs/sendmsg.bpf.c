@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Hook:     cgroup/sendmsg4, cgroup/sendmsg6: a datagram sent with an explicit destination.
- * Reads:    enrolments, frontends, tables, slots, backends, udp_flows.
- * Writes:   udp_flows (the flow and the way back), counters.
+ * Reads:    enrolments, settings, frontends, networks, tables, slots, backends, loads, udp_flows.
+ * Writes:   udp_flows (the flow and the way back), cursors, affinities, counters.
  * Verdict:  a service address is rewritten to one backend, the same one for the same socket while
  *           the service's table stays; no usable endpoint or no such port fails with
  *           ECONNREFUSED; all else is left alone.
@@ -21,11 +21,15 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx,
 					   const struct frontend_key *dialled,
 					   struct selection *selection)
 {
+	struct dice dice = { bpf_get_prandom_u32(), bpf_get_prandom_u32() };
+	struct client client = {};
 	__u64 socket_cookie = bpf_get_socket_cookie(ctx);
 
+	if (!find_client(bpf_get_netns_cookie(ctx), &client))
+		return VERDICT_PASS;
 	if (flow_continue(socket_cookie, dialled, selection))
 		return VERDICT_BALANCE;
-	if (select_backend(dialled, bpf_get_prandom_u32(), selection) == VERDICT_BALANCE)
+	if (select_backend(dialled, &client, &dice, selection) == VERDICT_BALANCE)
 		flow_remember(socket_cookie, dialled, selection);
 	else
 		count(selection->reason);
@@ -48,8 +52,6 @@ int kmesh_sendmsg4(struct bpf_sock_addr *ctx)
 		.protocol = IPPROTO_UDP,
 	};
 
-	if (!is_enrolled(bpf_get_netns_cookie(ctx)))
-		return SOCK_ADDR_PROCEED;
 	switch (decide(ctx, &dialled, &selection)) {
 	case VERDICT_REFUSE:
 		return refuse_send();
@@ -71,8 +73,6 @@ int kmesh_sendmsg6(struct bpf_sock_addr *ctx)
 		.protocol = IPPROTO_UDP,
 	};
 
-	if (!is_enrolled(bpf_get_netns_cookie(ctx)))
-		return SOCK_ADDR_PROCEED;
 	switch (decide(ctx, &dialled, &selection)) {
 	case VERDICT_REFUSE:
 		return refuse_send();

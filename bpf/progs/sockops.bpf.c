@@ -2,7 +2,7 @@
 /*
  * Hook:     sockops: the life of a TCP connection. Nothing here runs per packet.
  * Reads:    enrolments (accepted connections), sockets.
- * Writes:   sockets, events (opened, refused, closed), counters.
+ * Writes:   sockets, loads, events (opened, refused, closed), counters.
  * Verdict:  none; a connection is never changed here.
  * On internal error: without socket storage or ring space the connection goes on unreported, and
  *           storage_full or event_lost is counted.
@@ -15,6 +15,7 @@
 #include <kmesh/address.h>
 #include <kmesh/enrolment.h>
 #include <kmesh/event.h>
+#include <kmesh/load.h>
 
 #define AF_INET 2
 
@@ -106,11 +107,22 @@ static __always_inline void report(struct bpf_sock_ops *ctx, const struct socket
 	event_submit(event);
 }
 
-/* From here on a connect that fails is seen too. */
+/* From here on the end of the connection is seen for certain, so its load is counted from here. */
 static __always_inline void on_connect(struct bpf_sock_ops *ctx)
 {
-	if (meta_of(ctx, 0))
-		bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	struct socket_meta *meta = meta_of(ctx, 0);
+	struct backend *backend;
+	__u32 index;
+
+	if (!meta)
+		return;
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	index = meta->backend;
+	backend = bpf_map_lookup_elem(&backends, &index);
+	if (index == 0 || !backend)
+		return;
+	meta->incarnation = backend->incarnation;
+	load_add(index, meta->incarnation);
 }
 
 static __always_inline void on_dialled(struct bpf_sock_ops *ctx)
@@ -153,6 +165,9 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 	meta = meta_of(ctx, 0);
 	if (!meta)
 		return;
+	if (meta->incarnation)
+		load_remove(meta->backend, meta->incarnation);
+	meta->incarnation = 0;
 	if (meta->established)
 		report(ctx, meta, EVENT_CLOSED, 0);
 	else

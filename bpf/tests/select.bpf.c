@@ -1,39 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Hook:     syscall, run by tests alone: calls the same select_backend() as the hooks do.
- * Reads:    frontends, tables, slots, backends.
- * Writes:   nothing but its own context.
- * Verdict:  left in the context.
- * On internal error: cannot fail.
+ * Hook:     tc, run by tests alone on a packet that carries the question: calls the same
+ *           select_backend() as the hooks do. (A syscall program would be sleepable, and those may
+ *           not use a trie or an LRU map.)
+ * Reads:    settings, frontends, networks, tables, slots, backends, loads.
+ * Writes:   cursors, affinities, counters, and the packet.
+ * Verdict:  left in the packet.
+ * On internal error: the packet comes back unchanged.
  */
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
 #include <kmesh/service.h>
 
+/* Behind the Ethernet header of the packet. */
 struct select_call {
 	struct frontend_key key;
-	__u32 random;
+	__u32 client_hash;
+	__u64 netns_cookie;
+	__u32 first;
+	__u32 second;
 	__u32 verdict;
 	__u32 reason;
 	__u32 backend;
 	struct ip_address address;
 	__be16 port;
-	__u16 reserved[3];
+	__u16 reserved;
 };
 
-SEC("syscall")
-int test_select(struct select_call *call)
+SEC("tc")
+int test_select(struct __sk_buff *skb)
 {
+	struct select_call call = {};
 	struct selection selection = {};
-	struct frontend_key key = call->key;
+	struct client client = {};
+	struct dice dice = {};
 
-	call->verdict = select_backend(&key, call->random, &selection);
-	call->reason = selection.reason;
-	call->backend = selection.backend;
-	call->address = selection.address;
-	call->port = selection.port;
-	return 0;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &call, sizeof(call)))
+		return TC_ACT_SHOT;
+	client.netns_cookie = call.netns_cookie;
+	client.hash = call.client_hash;
+	dice.first = call.first;
+	dice.second = call.second;
+
+	call.verdict = select_backend(&call.key, &client, &dice, &selection);
+	call.reason = selection.reason;
+	call.backend = selection.backend;
+	call.address = selection.address;
+	call.port = selection.port;
+	bpf_skb_store_bytes(skb, ETH_HLEN, &call, sizeof(call), 0);
+	return TC_ACT_OK;
 }
 
 /* One instance of each shared type that no map mentions, so that all are in BTF. */

@@ -20,7 +20,19 @@ struct ip_address {
 /* Key of `enrolments`: the cookie of a network namespace (SO_NETNS_COOKIE) is a __u64. */
 struct enrolment {
 	__u32 flags;
-	__u32 reserved[3];
+	__u32 client_hash; /* who dials, for consistent hashing: made from the workload's address */
+	__u32 reserved[2];
+};
+
+enum setting_flag {
+	SETTING_REGISTRY_ONLY = 1, /* refuse destinations that nothing in the mesh names */
+};
+
+/* The one entry of `settings`. */
+struct settings {
+	__u32 flags;
+	__u32 reserved;
+	__u64 dns_heartbeat_ns; /* CLOCK_MONOTONIC of the DNS proxy's last sign of life, or 0 */
 };
 
 /* What a frontend does with a connection. */
@@ -28,6 +40,7 @@ enum frontend_action {
 	FRONTEND_BALANCE = 1,	  /* choose a slot of `table` */
 	FRONTEND_PASS = 2,	  /* leave the destination alone */
 	FRONTEND_REFUSE_PORT = 3, /* a known address, but no such port */
+	FRONTEND_WORKLOAD = 4,	  /* the own address of a workload: leave it alone */
 };
 
 /*
@@ -47,13 +60,55 @@ struct frontend {
 	__u8 reserved[11];
 };
 
+/* Where the number comes from that picks a slot. */
+enum slot_source {
+	SOURCE_RANDOM = 0,
+	SOURCE_CLIENT = 1,   /* the client's hash: consistent hashing, over a Maglev table */
+	SOURCE_AFFINITY = 2, /* a number drawn once for each client and kept while it is used */
+	SOURCE_CURSOR = 3,   /* one after the other */
+};
+
 /*
  * Value of `tables`, an array. `extent` is one aligned 64-bit word that user space stores
  * atomically: this store is the flip from the old run of slots to the new one.
  */
 struct slot_table {
-	__u64 extent; /* first slot in the low 32 bits, count in the high 32 */
-	__u32 reserved[2];
+	__u64 extent;	  /* first slot in the low 32 bits, count in the high 32 */
+	__u8 source;	  /* enum slot_source */
+	__u8 two_choices; /* draw two slots and take the backend with fewer connections */
+	__u16 reserved;
+	__u32 affinity_seconds;
+};
+
+/* Key and value of `affinities`: which number a client drew for a table. */
+struct affinity_key {
+	__u64 netns_cookie;
+	__u32 table;
+	__u32 reserved;
+};
+
+struct affinity {
+	__u32 number;
+	__u32 reserved;
+	__u64 used_ns;
+};
+
+/* Value of `loads`: live connections of a backend, valid for one incarnation of its index. */
+struct backend_load {
+	__u32 incarnation;
+	__u32 connections;
+};
+
+/* Key of `networks`, a longest-prefix trie: CIDR blocks that the registry names. */
+struct network_key {
+	__u32 prefix_bits; /* of the 128 of the address */
+	struct ip_address address;
+};
+
+/* The block's frontends have the pseudo address 100::`id` (RFC 6666: never a real destination). */
+struct network {
+	__u32 id;
+	__u32 reserved;
 };
 
 /* Value of `slots`, an array. A table's slots are a contiguous run. */
@@ -67,7 +122,7 @@ struct slot {
 struct backend {
 	struct ip_address address;
 	__u32 flags;
-	__u32 reserved;
+	__u32 incarnation; /* differs each time that the index is used for another address */
 };
 
 enum socket_direction {
@@ -86,7 +141,7 @@ struct socket_meta {
 	__u8 balanced;
 	__u8 protocol;
 	__u32 backend;
-	__u32 reserved_word;
+	__u32 incarnation; /* of the backend; counted in `loads` while not 0 */
 	__u64 started_ns;
 	__u64 netns_cookie;
 	__u64 reserved[2];

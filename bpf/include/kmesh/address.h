@@ -27,3 +27,16 @@ static __always_inline bool address_equal(const struct ip_address *a, const stru
 	return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
 	       a->word[3] == b->word[3];
 }
+
+/* Loopback, link-local and multicast: never a matter of the registry. */
+static __always_inline bool address_is_local(const struct ip_address *address)
+{
+	__u32 first = bpf_ntohl(address->word[0]);
+	__u32 last = bpf_ntohl(address->word[3]);
+
+	if (address_is_v4(address))
+		return last >> 24 == 127 || last >> 16 == 0xa9fe || last >> 28 == 0xe || last == 0;
+	if (first == 0 && address->word[1] == 0 && address->word[2] == 0)
+		return last <= 1;
+	return first >> 22 == 0xfe80 >> 6 || first >> 24 == 0xff;
+}

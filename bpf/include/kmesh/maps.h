@@ -57,6 +57,48 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } backends __weak SEC(".maps");
 
+/* Writer: user space, through a shared mapping. What holds for the whole node. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct settings);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} settings __weak SEC(".maps");
+
+/* Writer: user space. CIDR blocks that the registry names. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct network_key);
+	__type(value, struct network);
+	__uint(max_entries, NETWORKS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
+} networks __weak SEC(".maps");
+
+/* Writer: programs. The next slot of each table that is gone through in turn. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, TABLES_MAX);
+} cursors __weak SEC(".maps");
+
+/* Writer: programs. Live connections of each backend. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct backend_load);
+	__uint(max_entries, BACKENDS_MAX);
+} loads __weak SEC(".maps");
+
+/* Writer: programs. Which number a client drew; the least recently used are forgotten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct affinity_key);
+	__type(value, struct affinity);
+	__uint(max_entries, AFFINITIES_MAX);
+} affinities __weak SEC(".maps");
+
 /* Writer: programs. What each socket of an enrolled namespace dialled. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

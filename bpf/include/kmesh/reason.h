@@ -7,25 +7,32 @@
 #pragma once
 
 enum reason {
-	/* Refusals. */
 	REASON_NONE = 0,
-	/* the service has no usable endpoint */
+
+	/* Refusals: the service has no usable endpoint. */
 	REASON_NO_ENDPOINT = 1,
-	/* the service's address, but not one of its ports */
+	/* The service's address, but not one of its ports. */
 	REASON_NO_SERVICE_PORT = 2,
-	/* a slot names a backend that does not exist */
+	/* A slot names a backend that does not exist. */
 	REASON_BACKEND_MISSING = 3,
-	/* Passes. */
-	/* not an address of the mesh: left alone */
+	/* Nothing in the registry has this address, and the outbound policy is REGISTRY_ONLY. */
+	REASON_NOT_IN_REGISTRY = 4,
+
+	/* Passes: not an address of the mesh, left alone. */
 	REASON_UNKNOWN_DESTINATION = 16,
-	/* the service asks to be left alone */
+	/* The service asks to be left alone. */
 	REASON_SERVICE_PASSTHROUGH = 17,
-	/* Failures inside a program: the traffic went on. */
-	/* no memory for socket storage: not in telemetry, peer name is the backend */
+	/* The own address of a workload: nothing to choose. */
+	REASON_WORKLOAD_ADDRESS = 18,
+
+	/* The traffic went on, but: no memory for socket storage, so no events and no peer name. */
 	REASON_STORAGE_FULL = 32,
-	/* a datagram flow could not be stored: replies carry the backend's address */
+	/* A datagram flow could not be stored: replies carry the backend's address. */
 	REASON_FLOW_FULL = 33,
-	/* the event ring was full */
+	/* The event ring was full. */
 	REASON_EVENT_LOST = 34,
+	/* A client's number could not be stored: its next connection may go elsewhere. */
+	REASON_AFFINITY_FULL = 35,
+
 	REASON_MAX = 64,
 };

@@ -45,7 +45,7 @@ static __always_inline void flow_remember(__u64 socket_cookie, const struct fron
 static __always_inline bool flow_continue(__u64 socket_cookie, const struct frontend_key *dialled,
 					  struct selection *selection)
 {
-	struct frontend *frontend = bpf_map_lookup_elem(&frontends, dialled);
+	struct frontend *frontend = find_frontend(dialled);
 	struct udp_flow_key key;
 	struct udp_flow *flow;
 

@@ -16,6 +16,11 @@ pub const SLOTS_PER_TABLE_MAX: u32 = 4_096;
 pub const BACKENDS_MAX: u32 = 131_072;
 /// Datagram flows of unconnected sockets, both directions; the least recently used go first.
 pub const UDP_FLOWS_MAX: u32 = 65_536;
+/// Clients with a session (session affinity), each counted once for each service port; the least
+/// recently used go first.
+pub const AFFINITIES_MAX: u32 = 65_536;
+/// CIDR blocks of ServiceEntries.
+pub const NETWORKS_MAX: u32 = 16_384;
 /// Size of the event ring in bytes: a power of two and a multiple of the page size.
 pub const EVENT_RING_BYTES: u32 = 1 << 20;
 /// Entries of the per-CPU counter array: one for each possible reason.
@@ -36,6 +41,10 @@ pub struct Limits {
     pub backends_max: u32,
     /// See [`UDP_FLOWS_MAX`].
     pub udp_flows_max: u32,
+    /// See [`AFFINITIES_MAX`].
+    pub affinities_max: u32,
+    /// See [`NETWORKS_MAX`].
+    pub networks_max: u32,
     /// See [`EVENT_RING_BYTES`].
     pub event_ring_bytes: u32,
 }
@@ -49,6 +58,8 @@ impl Default for Limits {
             slots_max: SLOTS_MAX,
             backends_max: BACKENDS_MAX,
             udp_flows_max: UDP_FLOWS_MAX,
+            affinities_max: AFFINITIES_MAX,
+            networks_max: NETWORKS_MAX,
             event_ring_bytes: EVENT_RING_BYTES,
         }
     }

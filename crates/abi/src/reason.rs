@@ -53,16 +53,22 @@ reasons! {
     NoServicePort = 2, "no_service_port", Refused;
     /// A slot names a backend that does not exist, a defect of ours: connect() fails with ECONNREFUSED.
     BackendMissing = 3, "backend_missing", Refused;
+    /// Nothing in the registry has this address and the outbound policy is REGISTRY_ONLY: connect() fails with ECONNREFUSED.
+    NotInRegistry = 4, "not_in_registry", Refused;
     /// The destination is not an address of the mesh and was left alone.
     UnknownDestination = 16, "unknown_destination", Passed;
     /// The service asks for PASSTHROUGH and was left alone.
     ServicePassthrough = 17, "service_passthrough", Passed;
+    /// The destination is the own address of a workload and was left alone (counted under REGISTRY_ONLY alone).
+    WorkloadAddress = 18, "workload_address", Passed;
     /// No memory for socket storage: the connection works, but getpeername() shows the backend and no event is sent.
     StorageFull = 32, "storage_full", Degraded;
     /// A datagram flow could not be stored: the reply carries the backend's address.
     FlowFull = 33, "flow_full", Degraded;
     /// The event ring was full and an event was lost.
     EventLost = 34, "event_lost", Degraded;
+    /// A client's choice could not be stored for session affinity: its next connection may go elsewhere.
+    AffinityFull = 35, "affinity_full", Degraded;
 }
 
 #[cfg(test)]

@@ -39,8 +39,22 @@ shared! {
     Enrolment {
         /// No flag is defined yet.
         flags: u32,
+        /// Who dials, for consistent hashing.
+        client_hash: u32,
         /// Zero.
-        reserved: [u32; 3],
+        reserved: [u32; 2],
+    }
+}
+
+shared! {
+    /// The one entry of `settings`.
+    Settings {
+        /// [`Settings::REGISTRY_ONLY`].
+        flags: u32,
+        /// Zero.
+        reserved: u32,
+        /// CLOCK_MONOTONIC of the DNS proxy's last sign of life, or 0.
+        dns_heartbeat_ns: u64,
     }
 }
 
@@ -71,12 +85,72 @@ shared! {
 }
 
 shared! {
-    /// Value of `tables`: where the slots of a service port are.
+    /// Value of `tables`: where the slots of a service port are, and how one is picked.
     SlotTable {
         /// First slot in the low 32 bits, count in the high 32; see [`Extent`].
         extent: u64,
+        /// A [`SlotSource`].
+        source: u8,
+        /// 1: draw two slots and take the backend with fewer connections.
+        two_choices: u8,
         /// Zero.
-        reserved: [u32; 2],
+        reserved: u16,
+        /// For [`SlotSource::Affinity`]: how long an unused choice is kept.
+        affinity_seconds: u32,
+    }
+}
+
+shared! {
+    /// Key of `affinities`.
+    AffinityKey {
+        /// The client's network namespace.
+        netns_cookie: u64,
+        /// Index into `tables`.
+        table: u32,
+        /// Zero.
+        reserved: u32,
+    }
+}
+
+shared! {
+    /// Value of `affinities`.
+    Affinity {
+        /// The number that the client drew.
+        number: u32,
+        /// Zero.
+        reserved: u32,
+        /// CLOCK_MONOTONIC of the last use.
+        used_ns: u64,
+    }
+}
+
+shared! {
+    /// Value of `loads`.
+    BackendLoad {
+        /// The backend's incarnation that the count is for.
+        incarnation: u32,
+        /// Live connections.
+        connections: u32,
+    }
+}
+
+shared! {
+    /// Key of `networks`, a longest-prefix trie.
+    NetworkKey {
+        /// Of the 128 of the address.
+        prefix_bits: u32,
+        /// The block.
+        address: IpAddress,
+    }
+}
+
+shared! {
+    /// Value of `networks`: the block's frontends have the address [`Network::address`].
+    Network {
+        /// Number of the block.
+        id: u32,
+        /// Zero.
+        reserved: u32,
     }
 }
 
@@ -99,8 +173,8 @@ shared! {
         address: IpAddress,
         /// [`Backend::LIVE`] for an entry in use.
         flags: u32,
-        /// Zero.
-        reserved: u32,
+        /// Differs each time that the index is used for another address.
+        incarnation: u32,
     }
 }
 
@@ -125,8 +199,8 @@ shared! {
         protocol: u8,
         /// Index into `backends`, or 0.
         backend: u32,
-        /// Zero.
-        reserved_word: u32,
+        /// Of the backend; counted in `loads` while not 0.
+        incarnation: u32,
         /// CLOCK_MONOTONIC.
         started_ns: u64,
         /// The socket's network namespace.
@@ -274,6 +348,65 @@ impl Frontend {
     pub const PASS: u8 = 2;
     /// A known address, but no such port.
     pub const REFUSE_PORT: u8 = 3;
+    /// The own address of a workload: leave it alone.
+    pub const WORKLOAD: u8 = 4;
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Refuse destinations that nothing in the mesh names.
+    pub const REGISTRY_ONLY: u32 = 1;
+}
+
+/// Where the number comes from that picks a slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SlotSource {
+    /// Random for each connection.
+    #[default]
+    Random = 0,
+    /// The client's hash.
+    Client = 1,
+    /// A number that the client drew and keeps while it is used.
+    Affinity = 2,
+    /// One after the other.
+    Cursor = 3,
+}
+
+// === impl SlotTable ===
+
+impl SlotTable {
+    /// The second word: how a slot is picked. The first is the extent.
+    pub fn picking(source: SlotSource, two_choices: bool, affinity_seconds: u32) -> Self {
+        Self {
+            extent: 0,
+            source: source as u8,
+            two_choices: two_choices.into(),
+            reserved: 0,
+            affinity_seconds,
+        }
+    }
+}
+
+impl std::fmt::Display for NetworkKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let address = self.address.ip();
+        let bits =
+            if address.is_ipv4() { self.prefix_bits.saturating_sub(96) } else { self.prefix_bits };
+        write!(f, "{address}/{bits}")
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    /// The pseudo address of block `id`: 100::`id`, which is never a real destination (RFC 6666).
+    pub fn address(id: u32) -> Ipv6Addr {
+        let [a, b, c, d] = id.to_be_bytes();
+        let low = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+        Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, low[0], low[1])
+    }
 }
 
 // === impl Backend ===
@@ -283,8 +416,8 @@ impl Backend {
     pub const LIVE: u32 = 1;
 
     /// A live entry.
-    pub fn live(address: IpAddress) -> Self {
-        Self { address, flags: Self::LIVE, reserved: 0 }
+    pub fn live(address: IpAddress, incarnation: u32) -> Self {
+        Self { address, flags: Self::LIVE, incarnation }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `plan` asks of `datapath`: ordered writes to the maps, and what the maps hold.
 
-use crate::{Backend, Extent, Frontend, FrontendKey, Slot};
+use crate::{Backend, Extent, Frontend, FrontendKey, Network, NetworkKey, Slot, SlotTable};
 
 /// One write. A list of writes is applied in order and stops at the first that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +19,14 @@ pub enum Write {
         /// The slots.
         slots: Vec<Slot>,
     },
-    /// Point a table at a run of slots: one atomic store.
+    /// Point a table at a run of slots: one atomic store, after how a slot is picked.
     Table {
         /// Index into `tables`.
         index: u32,
         /// The run of slots.
         extent: Extent,
+        /// How a slot is picked; its extent is not used.
+        picking: SlotTable,
     },
     /// Add or change a frontend.
     Frontend {
@@ -32,6 +34,18 @@ pub enum Write {
         key: FrontendKey,
         /// What happens then.
         value: Frontend,
+    },
+    /// Name a CIDR block.
+    Network {
+        /// The block.
+        key: NetworkKey,
+        /// Its number.
+        value: Network,
+    },
+    /// Forget a CIDR block.
+    RemoveNetwork {
+        /// The block.
+        key: NetworkKey,
     },
     /// Remove a frontend.
     RemoveFrontend {
@@ -45,10 +59,12 @@ pub enum Write {
 pub struct Contents {
     /// All entries of `frontends`.
     pub frontends: Vec<(FrontendKey, Frontend)>,
-    /// Extents of the tables that frontends name, by table index.
-    pub tables: Vec<(u32, Extent)>,
+    /// The tables that frontends name, by index.
+    pub tables: Vec<(u32, SlotTable)>,
     /// Slots of those extents, by slot index.
     pub slots: Vec<(u32, Slot)>,
+    /// All CIDR blocks.
+    pub networks: Vec<(NetworkKey, Network)>,
     /// Live backends, by index.
     pub backends: Vec<(u32, Backend)>,
 }

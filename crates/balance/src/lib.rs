@@ -1,23 +1,29 @@
 //! Endpoint choice as pure arithmetic: which endpoints take traffic, and how much each.
 //!
-//! The result is a list of slots, each naming an endpoint; the kernel picks a slot at random, each
-//! being equally likely. No clock, no randomness, no I/O: the same input gives the same slots.
+//! The result is a list of slots, each naming an endpoint; the kernel picks a slot by a number:
+//! random, the client's hash, or a cursor. No clock, no randomness, no I/O: the same input gives
+//! the same slots.
 #![forbid(unsafe_code)]
 
 mod apportion;
 mod locality;
+mod maglev;
+mod order;
 #[cfg(test)]
 mod tests;
 
-use model::{Endpoint, Health, LoadBalancing, Node};
+use model::{Algorithm, Endpoint, Health, LoadBalancing, Node};
 
 pub use apportion::apportion;
+pub use maglev::maglev;
+pub use order::interleave;
 
 /// The slots of one service port: indices into `endpoints`. Empty when nothing is usable.
 ///
 /// With weights whose sum, reduced by their common divisor, is at most `slots_max`, the shares are
 /// exact; beyond that they are apportioned to `slots_max` slots by largest remainder, each usable
-/// endpoint keeping at least one.
+/// endpoint keeping at least one. Consistent hashing and session affinity get a Maglev table, round
+/// robin an even order.
 pub fn slots(
     endpoints: &[&Endpoint],
     load_balancing: &LoadBalancing,
@@ -26,12 +32,27 @@ pub fn slots(
 ) -> Vec<usize> {
     let usable = usable(endpoints);
     let shares = locality::shares(endpoints, &usable, &load_balancing.locality, node);
+    if needs_maglev(load_balancing) {
+        let members: Vec<(String, u64)> = shares
+            .iter()
+            .map(|(index, weight)| (endpoints[*index].address.to_string(), *weight))
+            .collect();
+        return maglev(&members).into_iter().map(|member| shares[member].0).collect();
+    }
     let weights: Vec<u64> = shares.iter().map(|(_, weight)| *weight).collect();
-    shares
-        .iter()
-        .zip(apportion(&weights, slots_max))
-        .flat_map(|((index, _), count)| std::iter::repeat_n(*index, count as usize))
-        .collect()
+    let counts = apportion(&weights, slots_max);
+    let order = match load_balancing.algorithm {
+        Algorithm::RoundRobin => interleave(&counts),
+        _ => (0..counts.len())
+            .flat_map(|member| std::iter::repeat_n(member, counts[member] as usize))
+            .collect(),
+    };
+    order.into_iter().map(|member| shares[member].0).collect()
+}
+
+fn needs_maglev(load_balancing: &LoadBalancing) -> bool {
+    load_balancing.affinity_seconds.is_some()
+        || load_balancing.algorithm == Algorithm::ConsistentHash
 }
 
 /// Indices of the endpoints that may take traffic: the healthy ones, or, when there is none at

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use model::{Endpoint, Locality, LocalityMode, LocalityShare, Node, Scope};
+use model::{Endpoint, Health, Locality, LocalityMode, LocalityShare, Node, Scope};
 
-/// One unit of an endpoint's weight in [`distribute`], fine enough for shares in per cent.
+/// One per cent of the traffic, fine enough to divide among endpoints.
 const SHARE_SCALE: u64 = 1 << 24;
+
+/// An endpoint level is overprovisioned by this factor, in per cent: it takes all of its traffic
+/// while 100/140 of it is healthy (Envoy's default, which Istio does not change).
+const OVERPROVISIONING_PERCENT: u64 = 140;
 
 /// The endpoints that take traffic, by index, each with its weight.
 pub fn shares(
@@ -14,37 +18,85 @@ pub fn shares(
     mode: &LocalityMode,
     node: &Node,
 ) -> Vec<(usize, u64)> {
-    let by_weight = |indices: Vec<usize>| -> Vec<(usize, u64)> {
-        indices.into_iter().map(|index| (index, endpoints[index].weight.into())).collect()
-    };
     match mode {
-        LocalityMode::Ignore => by_weight(usable.to_vec()),
+        LocalityMode::Ignore => by_weight(endpoints, usable.to_vec()),
         LocalityMode::Strict(scopes) => by_weight(
+            endpoints,
             usable
                 .iter()
                 .copied()
                 .filter(|index| leading_matches(scopes, endpoints[*index], node) == scopes.len())
                 .collect(),
         ),
-        LocalityMode::Failover(scopes) => by_weight(nearest(usable, |index| {
-            scopes.len() - leading_matches(scopes, endpoints[index], node)
-        })),
-        LocalityMode::RegionFailover { failover } => by_weight(nearest(usable, |index| {
-            region_distance(&endpoints[index].locality, &node.locality, failover)
-        })),
+        LocalityMode::Failover(scopes) => spill_over(endpoints, usable, |endpoint| {
+            scopes.len() - leading_matches(scopes, endpoint, node)
+        }),
+        LocalityMode::RegionFailover { failover } => spill_over(endpoints, usable, |endpoint| {
+            region_distance(&endpoint.locality, &node.locality, failover)
+        }),
         LocalityMode::Distribute(rules) => {
             match rules.iter().find(|(from, _)| from.contains(&node.locality)) {
                 Some((_, weights)) => distribute(endpoints, usable, &weights.shares),
-                None => by_weight(usable.to_vec()),
+                None => by_weight(endpoints, usable.to_vec()),
             }
         }
     }
 }
 
-/// Those at the smallest distance.
-fn nearest(usable: &[usize], distance: impl Fn(usize) -> usize) -> Vec<usize> {
-    let smallest = usable.iter().map(|index| distance(*index)).min();
-    usable.iter().copied().filter(|index| Some(distance(*index)) == smallest).collect()
+fn by_weight(endpoints: &[&Endpoint], indices: Vec<usize>) -> Vec<(usize, u64)> {
+    indices.into_iter().map(|index| (index, endpoints[index].weight.into())).collect()
+}
+
+/// The endpoints of one distance.
+#[derive(Default)]
+struct Level {
+    usable: Vec<usize>,
+    /// How many there would be if all were healthy. Those that are terminating do not count: a
+    /// rollout must not push traffic out of its locality.
+    expected: u64,
+}
+
+/// The nearest level takes the traffic as far as its health allows; what it cannot take goes to the
+/// next, in proportion (Envoy's priority levels).
+fn spill_over(
+    endpoints: &[&Endpoint],
+    usable: &[usize],
+    distance: impl Fn(&Endpoint) -> usize,
+) -> Vec<(usize, u64)> {
+    let mut levels: BTreeMap<usize, Level> = BTreeMap::new();
+    for endpoint in endpoints.iter().filter(|e| e.health != Health::Terminating && e.weight > 0) {
+        levels.entry(distance(endpoint)).or_default().expected += 1;
+    }
+    for index in usable {
+        levels.entry(distance(endpoints[*index])).or_default().usable.push(*index);
+    }
+    let mut left_percent = 100;
+    let mut parts: Vec<(u64, Vec<usize>)> = Vec::new();
+    for level in levels.into_values().filter(|level| !level.usable.is_empty()) {
+        let health = level.usable.len() as u64 * OVERPROVISIONING_PERCENT / level.expected.max(1);
+        let part = health.min(left_percent);
+        left_percent -= part;
+        parts.push((part, level.usable));
+    }
+    parts.retain(|(part, _)| *part > 0);
+    match parts.len() {
+        // All in one level: its weights as they are, so that the slots come out exact.
+        1 => by_weight(endpoints, parts.swap_remove(0).1),
+        // Parts need not sum to 100: when every level is ill, they are shares of what there is.
+        _ => parts
+            .into_iter()
+            .flat_map(|(part, members)| share_out(endpoints, part, &members))
+            .collect(),
+    }
+}
+
+/// Divides `part` among `members` by their weights.
+fn share_out(endpoints: &[&Endpoint], part: u64, members: &[usize]) -> Vec<(usize, u64)> {
+    let total: u64 = members.iter().map(|index| u64::from(endpoints[*index].weight)).sum();
+    members
+        .iter()
+        .map(|index| (*index, scaled(part * SHARE_SCALE, endpoints[*index].weight.into(), total)))
+        .collect()
 }
 
 /// How many scopes match before the first that does not.
@@ -100,15 +152,11 @@ fn distribute(
             .copied()
             .filter(|index| share.locality.contains(&endpoints[*index].locality))
             .collect();
-        let total: u64 = members.iter().map(|index| u64::from(endpoints[*index].weight)).sum();
-        weights.extend(members.into_iter().map(|index| {
-            let part = u64::from(share.weight_percent) * SHARE_SCALE;
-            (index, scaled(part, endpoints[index].weight.into(), total))
-        }));
+        weights.extend(share_out(endpoints, share.weight_percent.into(), &members));
     }
     weights.retain(|(_, weight)| *weight > 0);
     if weights.is_empty() {
-        return usable.iter().map(|index| (*index, endpoints[*index].weight.into())).collect();
+        return by_weight(endpoints, usable.to_vec());
     }
     weights
 }

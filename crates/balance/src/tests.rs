@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use model::{
-    Endpoint, Health, LoadBalancing, Locality, LocalityMode, LocalityShare, LocalityWeights, Node,
-    Scope,
+    Algorithm, Endpoint, Health, LoadBalancing, Locality, LocalityMode, LocalityShare,
+    LocalityWeights, Node, Scope,
 };
 use proptest::prelude::*;
 
-use crate::{apportion, slots};
+use crate::{apportion, interleave, maglev, slots};
 
 const SLOTS_MAX: u32 = 4_096;
 
@@ -75,6 +75,75 @@ fn failover_goes_outward_scope_by_scope_and_comes_back() {
     }
     endpoints[1].health = Health::Healthy;
     assert_eq!(counts(&endpoints, mode, &here), [0, 1, 0, 0]);
+}
+
+#[test]
+fn a_level_that_is_partly_ill_spills_over_in_proportion() {
+    let mode = LocalityMode::Failover(vec![Scope::Region]);
+    let mut endpoints: Vec<_> =
+        (0..4).map(|_| endpoint(1, "r1")).chain((0..4).map(|_| endpoint(1, "r2"))).collect();
+    let here = node("r1");
+    let near = |endpoints: &[Endpoint]| {
+        let counts = counts(endpoints, mode.clone(), &here);
+        let all: usize = counts.iter().sum();
+        counts[..4].iter().sum::<usize>() * 1_000 / all
+    };
+    // 3 of 4 healthy: 75 % x 1.4 is enough for all; 2 of 4: 70 %; 1 of 4: 35 %.
+    for (ill, per_mille) in [(0, 1_000), (1, 1_000), (2, 700), (3, 350)] {
+        endpoints.iter_mut().take(ill).for_each(|e| e.health = Health::Unhealthy);
+        assert!(near(&endpoints).abs_diff(per_mille) <= 1, "{ill} ill: {}", near(&endpoints));
+    }
+    endpoints[..4].iter_mut().for_each(|e| e.health = Health::Terminating);
+    endpoints[0].health = Health::Healthy;
+    assert_eq!(near(&endpoints), 1_000, "a rollout does not push traffic away");
+}
+
+#[test]
+fn round_robin_goes_around_evenly() {
+    assert_eq!(interleave(&[1, 1, 1]), [0, 1, 2]);
+    assert_eq!(interleave(&[2, 1]), [0, 1, 0]);
+    assert_eq!(interleave(&[4, 2]), [0, 1, 0, 0, 1, 0]);
+}
+
+#[test]
+fn maglev_moves_little_when_a_member_goes_and_nothing_when_none_does() {
+    let members: Vec<(String, u64)> = (0..10).map(|n| (format!("10.0.0.{n}"), 1)).collect();
+    let before = maglev(&members);
+    assert_eq!(before, maglev(&members));
+    for member in 0..10 {
+        let share = before.iter().filter(|slot| **slot == member).count();
+        assert!(share.abs_diff(before.len() / 10) <= 1, "{share} of {}", before.len());
+    }
+    let after = maglev(&members[..9]);
+    let moved = before.iter().zip(&after).filter(|(b, a)| **b != 9 && b != a).count();
+    assert!(moved * 10 < before.len(), "{moved} of {} moved for nothing", before.len());
+}
+
+#[test]
+fn maglev_follows_weights() {
+    let table = maglev(&[("a".into(), 3), ("b".into(), 1), ("c".into(), 0)]);
+    let share =
+        |member| table.iter().filter(|slot| **slot == member).count() as f64 / table.len() as f64;
+    assert!((share(0) - 0.75).abs() < 0.01 && (share(1) - 0.25).abs() < 0.01 && share(2) == 0.0);
+    assert!(maglev(&[]).is_empty());
+}
+
+#[test]
+fn affinity_and_hashing_use_a_table_that_keeps_its_size() {
+    for balancing in [
+        LoadBalancing { affinity_seconds: Some(60), ..LoadBalancing::default() },
+        LoadBalancing { algorithm: Algorithm::ConsistentHash, ..LoadBalancing::default() },
+    ] {
+        let sizes: Vec<usize> = (1..=2u8)
+            .map(|n| {
+                let mut endpoints: Vec<_> = (0..n).map(|_| endpoint(1, "")).collect();
+                (0..n).for_each(|i| endpoints[usize::from(i)].address = [10, 0, 0, i].into());
+                let all: Vec<&Endpoint> = endpoints.iter().collect();
+                slots(&all, &balancing, &node(""), SLOTS_MAX).len()
+            })
+            .collect();
+        assert_eq!(sizes, [251, 251]);
+    }
 }
 
 #[test]

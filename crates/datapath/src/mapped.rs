@@ -75,9 +75,16 @@ impl<T: FromBytes + IntoBytes + Immutable> MappedArray<T> {
     pub fn write(&self, index: u32, value: &T) -> Result<()> {
         let words = &self.words.words()[self.entry_words(index)?];
         for (chunk, word) in value.as_bytes().chunks_exact(WORD_BYTES).zip(words) {
-            let mut bytes = [0u8; WORD_BYTES];
-            bytes.copy_from_slice(chunk);
-            word.store(u64::from_ne_bytes(bytes), Ordering::Release);
+            word.store(word_of(chunk), Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Writes every word of an entry but the first.
+    pub fn write_after_first_word(&self, index: u32, value: &T) -> Result<()> {
+        let words = &self.words.words()[self.entry_words(index)?];
+        for (chunk, word) in value.as_bytes().chunks_exact(WORD_BYTES).zip(words).skip(1) {
+            word.store(word_of(chunk), Ordering::Release);
         }
         Ok(())
     }
@@ -88,4 +95,10 @@ impl<T: FromBytes + IntoBytes + Immutable> MappedArray<T> {
         self.words.words()[range.start].store(value, Ordering::Release);
         Ok(())
     }
+}
+
+fn word_of(chunk: &[u8]) -> u64 {
+    let mut bytes = [0u8; WORD_BYTES];
+    bytes.copy_from_slice(chunk);
+    u64::from_ne_bytes(bytes)
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use abi::Write;
 use abi::limits::Limits;
-use abi::{Backend, Contents, Enrolment, Extent, Frontend, FrontendKey, Reason, Slot, SlotTable};
+use abi::{
+    Backend, Contents, Enrolment, Extent, Frontend, FrontendKey, Network, NetworkKey, Reason,
+    Settings, Slot, SlotTable, Write,
+};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::os::fd::AsFd;
 use zerocopy::{FromBytes, IntoBytes};
@@ -25,11 +27,17 @@ pub struct Maps {
     pub(crate) backends_map: MapHandle,
     pub(crate) sockets: MapHandle,
     pub(crate) udp_flows: MapHandle,
+    pub(crate) affinities: MapHandle,
+    pub(crate) cursors: MapHandle,
+    pub(crate) loads: MapHandle,
+    pub(crate) networks: MapHandle,
+    pub(crate) settings_map: MapHandle,
     pub(crate) events: MapHandle,
     pub(crate) counters: MapHandle,
     tables: MappedArray<SlotTable>,
     slots: MappedArray<Slot>,
     backends: MappedArray<Backend>,
+    settings: MappedArray<Settings>,
 }
 
 fn handle(name: &'static str, map: &libbpf_rs::MapMut<'_>) -> Result<MapHandle> {
@@ -46,7 +54,9 @@ impl Maps {
         let tables_map = handle("tables", &maps.tables)?;
         let slots_map = handle("slots", &maps.slots)?;
         let backends_map = handle("backends", &maps.backends)?;
+        let settings_map = handle("settings", &maps.settings)?;
         Ok(Self {
+            settings: MappedArray::new("settings", settings_map.as_fd(), 1)?,
             tables: MappedArray::new("tables", tables_map.as_fd(), limits.tables_max)?,
             slots: MappedArray::new("slots", slots_map.as_fd(), limits.slots_max)?,
             backends: MappedArray::new("backends", backends_map.as_fd(), limits.backends_max)?,
@@ -57,6 +67,11 @@ impl Maps {
             frontends: handle("frontends", &maps.frontends)?,
             sockets: handle("sockets", &maps.sockets)?,
             udp_flows: handle("udp_flows", &maps.udp_flows)?,
+            affinities: handle("affinities", &maps.affinities)?,
+            cursors: handle("cursors", &maps.cursors)?,
+            loads: handle("loads", &maps.loads)?,
+            networks: handle("networks", &maps.networks)?,
+            settings_map,
             events: handle("events", &maps.events)?,
             counters: handle("counters", &maps.counters)?,
         })
@@ -81,14 +96,14 @@ impl Maps {
             match first {
                 Write::Frontend { .. } => self.put_frontends(now)?,
                 Write::RemoveFrontend { .. } => self.remove_frontends(now)?,
-                write => self.apply_array(write)?,
+                write => self.apply_one(write)?,
             }
             rest = later;
         }
         Ok(())
     }
 
-    fn apply_array(&self, write: &Write) -> Result<()> {
+    fn apply_one(&self, write: &Write) -> Result<()> {
         match write {
             Write::Backend { index, value } => self.backends.write(*index, value),
             Write::Slots { first, slots } => {
@@ -97,9 +112,18 @@ impl Maps {
                 }
                 Ok(())
             }
-            Write::Table { index, extent } => {
+            // How a slot is picked first: any way of picking works on any run of slots.
+            Write::Table { index, extent, picking } => {
+                self.tables.write_after_first_word(*index, picking)?;
                 self.tables.store_first_word(*index, (*extent).into())
             }
+            Write::Network { key, value } => self
+                .networks
+                .update(key.as_bytes(), value.as_bytes(), MapFlags::ANY)
+                .map_err(entry_error("networks", key)),
+            Write::RemoveNetwork { key } => removed(self.networks.delete(key.as_bytes()))
+                .map(drop)
+                .map_err(entry_error("networks", key)),
             Write::Frontend { .. } | Write::RemoveFrontend { .. } => Ok(()),
         }
     }
@@ -125,11 +149,8 @@ impl Maps {
     fn remove_frontends(&self, writes: &[Write]) -> Result<()> {
         for write in writes {
             let Write::RemoveFrontend { key } = write else { continue };
-            match self.frontends.delete(key.as_bytes()) {
-                // Gone already: a daemon that died between two writes has done it.
-                Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => {}
-                other => other.map_err(entry_error("frontends", key))?,
-            }
+            removed(self.frontends.delete(key.as_bytes()))
+                .map_err(entry_error("frontends", key))?;
         }
         Ok(())
     }
@@ -140,7 +161,11 @@ impl Maps {
     /// # Errors
     /// When the kernel refuses a read.
     pub fn contents(&self) -> Result<Contents> {
-        let mut contents = Contents { frontends: self.read_frontends()?, ..Contents::default() };
+        let mut contents = Contents {
+            frontends: self.read_frontends()?,
+            networks: self.read_networks(),
+            ..Contents::default()
+        };
         let named: BTreeSet<u32> = contents
             .frontends
             .iter()
@@ -150,12 +175,13 @@ impl Maps {
             .collect();
         let mut backends = BTreeSet::new();
         for table in named {
-            let extent = Extent::from(self.tables.read(table)?.extent);
+            let value = self.tables.read(table)?;
+            let extent = Extent::from(value.extent);
             let end = u64::from(extent.first) + u64::from(extent.count);
             if end > u64::from(self.slots.entries_max()) {
                 continue;
             }
-            contents.tables.push((table, extent));
+            contents.tables.push((table, value));
             for index in extent.first..end as u32 {
                 let slot = self.slots.read(index)?;
                 contents.slots.push((index, slot));
@@ -185,13 +211,31 @@ impl Maps {
             .collect())
     }
 
-    /// Puts a network namespace into the mesh.
+    fn read_networks(&self) -> Vec<(NetworkKey, Network)> {
+        let entry = |key: Vec<u8>| {
+            let value = self.networks.lookup(&key, MapFlags::ANY).ok()??;
+            let key = NetworkKey::read_from_bytes(&key).ok()?;
+            Some((key, Network::read_from_bytes(&value).ok()?))
+        };
+        self.networks.keys().filter_map(entry).collect()
+    }
+
+    /// Changes what holds for the whole node, one word after the other.
+    ///
+    /// # Errors
+    /// Never, unless the map is of another size.
+    pub fn set_settings(&self, settings: &Settings) -> Result<()> {
+        self.settings.write(0, settings)
+    }
+
+    /// Puts a network namespace into the mesh. `client_hash` stands for it in consistent hashing.
     ///
     /// # Errors
     /// When the map is full (`enrolments_max`) or the kernel refuses.
-    pub fn enrol(&self, netns_cookie: u64) -> Result<()> {
+    pub fn enrol(&self, netns_cookie: u64, client_hash: u32) -> Result<()> {
+        let value = Enrolment { client_hash, ..Enrolment::default() };
         self.enrolments
-            .update(netns_cookie.as_bytes(), Enrolment::default().as_bytes(), MapFlags::ANY)
+            .update(netns_cookie.as_bytes(), value.as_bytes(), MapFlags::ANY)
             .map_err(entry_error("enrolments", netns_cookie))
     }
 
@@ -200,11 +244,8 @@ impl Maps {
     /// # Errors
     /// When the kernel refuses.
     pub fn unenrol(&self, netns_cookie: u64) -> Result<bool> {
-        match self.enrolments.delete(netns_cookie.as_bytes()) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(entry_error("enrolments", netns_cookie)(e)),
-        }
+        removed(self.enrolments.delete(netns_cookie.as_bytes()))
+            .map_err(entry_error("enrolments", netns_cookie))
     }
 
     /// Cookies of all enrolled network namespaces.
@@ -242,6 +283,15 @@ impl Maps {
                 Ok((*reason, total))
             })
             .collect()
+    }
+}
+
+/// False for an entry that was gone already: a daemon that died between two writes has done it.
+fn removed(result: libbpf_rs::Result<()>) -> libbpf_rs::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
     }
 }
 

@@ -87,6 +87,7 @@ fn map_types() -> Vec<Requirement> {
         ("array", MapType::Array),
         ("percpu_array", MapType::PercpuArray),
         ("lru_hash", MapType::LruHash),
+        ("lpm_trie", MapType::LpmTrie),
         ("sk_storage", MapType::SkStorage),
         ("ringbuf", MapType::RingBuf),
     ]

@@ -105,6 +105,11 @@ impl Datapath {
             ("backends", &maps.backends_map),
             ("sockets", &maps.sockets),
             ("udp_flows", &maps.udp_flows),
+            ("affinities", &maps.affinities),
+            ("networks", &maps.networks),
+            ("cursors", &maps.cursors),
+            ("loads", &maps.loads),
+            ("settings", &maps.settings_map),
             ("events", &maps.events),
             ("counters", &maps.counters),
         ]

@@ -12,8 +12,8 @@ mod workload;
 pub use locality::{Locality, LocalityShare, LocalityWeights, Scope};
 pub use name::{ServiceName, WorkloadName};
 pub use service::{
-    Algorithm, Endpoint, Health, LoadBalancing, LocalityMode, Protocol, Service, ServicePort,
-    Source,
+    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, LocalityMode, NodePort, Protocol,
+    Service, ServicePort, Source,
 };
-pub use snapshot::{Node, Snapshot};
+pub use snapshot::{Node, OutboundPolicy, Snapshot};
 pub use workload::Workload;

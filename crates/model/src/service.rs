@@ -34,6 +34,15 @@ pub struct Service {
     pub source: Source,
     /// Virtual addresses. None for a headless service: applications dial its endpoints directly.
     pub addresses: Vec<IpAddr>,
+    /// CIDR blocks of a ServiceEntry; the smallest block around an address counts.
+    pub networks: Vec<AddressBlock>,
+    /// `externalIPs` and the load balancer's addresses: other ports of these are not ours.
+    pub external_addresses: Vec<IpAddr>,
+    /// Node ports: each node's own addresses are dialled at these.
+    pub node_ports: Vec<NodePort>,
+    /// `externalTrafficPolicy: Local`: node ports and external addresses lead to this node's own
+    /// endpoints alone.
+    pub external_local: bool,
     /// Ports.
     pub ports: Vec<ServicePort>,
     /// How an endpoint is chosen.
@@ -53,6 +62,26 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// `appProtocol`, or the protocol that Istio reads from the port's name; empty when unknown.
     pub app_protocol: String,
+}
+
+/// A port that every node opens for a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodePort {
+    /// The node's port.
+    pub node_port: u16,
+    /// The service's port.
+    pub port: u16,
+    /// Transport.
+    pub protocol: Protocol,
+}
+
+/// A CIDR block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressBlock {
+    /// First address.
+    pub address: IpAddr,
+    /// Leading bits that count.
+    pub prefix_bits: u8,
 }
 
 /// One address that serves a service.
@@ -94,9 +123,16 @@ pub enum Health {
 /// How one of several usable endpoints is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
-    /// In proportion to weights, each connection for itself.
+    /// In proportion to weights, each connection for itself (`RANDOM`).
     #[default]
     WeightedRandom,
+    /// One after the other, as often as the weights say (`ROUND_ROBIN`).
+    RoundRobin,
+    /// Of two drawn by weight, the one with fewer live connections (`LEAST_REQUEST`).
+    LeastRequest,
+    /// The same client always gets the same endpoint, as far as the endpoints stay the same
+    /// (`consistentHash.useSourceIp`, Maglev).
+    ConsistentHash,
     /// Do not choose: the connection goes to the address that was dialled.
     Passthrough,
 }
@@ -130,6 +166,9 @@ pub struct LoadBalancing {
     pub algorithm: Algorithm,
     /// Which are usable first.
     pub locality: LocalityMode,
+    /// `sessionAffinity: ClientIP`: a client keeps its endpoint until it has not dialled the
+    /// service for so many seconds. It takes the place of `algorithm`.
+    pub affinity_seconds: Option<u32>,
 }
 
 // === impl Protocol ===

@@ -1,6 +1,7 @@
 //! The whole mesh at one moment.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::{Locality, Service, ServiceName, Workload, WorkloadName};
@@ -28,4 +29,18 @@ pub struct Node {
     pub network: String,
     /// Its cluster, empty for the mesh's own.
     pub cluster: String,
+    /// Its own addresses, where node ports are dialled.
+    pub addresses: Vec<IpAddr>,
+    /// What happens to destinations that nothing names.
+    pub outbound_policy: OutboundPolicy,
+}
+
+/// `outboundTrafficPolicy.mode` of Istio's mesh configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutboundPolicy {
+    /// They are left alone.
+    #[default]
+    AllowAny,
+    /// They are refused, unless they are addresses of services, workloads or ServiceEntries.
+    RegistryOnly,
 }

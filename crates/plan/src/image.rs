@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use abi::{FrontendKey, IpAddress, PROTOCOL_TCP, PROTOCOL_UDP};
+use abi::{FrontendKey, IpAddress, PROTOCOL_TCP, PROTOCOL_UDP, SlotSource, SlotTable};
 use model::{
-    Algorithm, Endpoint, Node, Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, LoadBalancing, LocalityMode, Node, OutboundPolicy, Protocol,
+    Scope, Service, ServiceName, ServicePort, Snapshot, Source,
 };
+
+/// Blocks that the addresses of workloads are grouped into, so that a change of one workload does
+/// not touch all.
+const WORKLOAD_GROUPS: u32 = 256;
 
 /// One slot: where a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,8 +23,14 @@ pub struct Target {
     pub port: u16,
 }
 
-/// The slots of one service port and address family. Empty: nothing is usable, refuse.
-pub type Table = Vec<Target>;
+/// The slots of one service port and address family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// One for each slot. Empty: nothing is usable, refuse.
+    pub targets: Vec<Target>,
+    /// How a slot is picked; the extent is not used.
+    pub picking: SlotTable,
+}
 
 /// What a frontend does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +41,31 @@ pub enum Action {
     Pass,
     /// The address is known, the port is not.
     RefusePort,
+    /// The own address of a workload: leave it alone.
+    Workload,
+}
+
+/// Where applications dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// At an address.
+    Address(FrontendKey),
+    /// Anywhere in a block.
+    Block {
+        /// The block.
+        block: AddressBlock,
+        /// The port.
+        port: u16,
+        /// `IPPROTO_TCP` or `IPPROTO_UDP`.
+        protocol: u8,
+    },
 }
 
 /// One place that applications dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontendImage {
-    /// Address, port and protocol.
-    pub key: FrontendKey,
+    /// Where.
+    pub place: Place,
     /// What happens there.
     pub action: Action,
 }
@@ -59,65 +88,134 @@ pub struct Image {
 
 /// Compiles one service for one node.
 pub fn compile(service: &Service, node: &Node, slots_per_table_max: u32) -> ServiceImage {
+    let compiler = Compiler { service, node, slots_per_table_max };
     let mut image = ServiceImage::default();
-    for v4 in [true, false] {
-        let addresses: Vec<IpAddr> =
-            service.addresses.iter().copied().filter(|address| address.is_ipv4() == v4).collect();
-        if addresses.is_empty() {
-            continue;
-        }
+    compiler.family(&mut image, IpAddr::is_ipv4);
+    compiler.family(&mut image, IpAddr::is_ipv6);
+    image
+}
+
+struct Compiler<'a> {
+    service: &'a Service,
+    node: &'a Node,
+    slots_per_table_max: u32,
+}
+
+impl Compiler<'_> {
+    fn family(&self, image: &mut ServiceImage, is_family: fn(&IpAddr) -> bool) {
+        let service = self.service;
+        let of_family = |addresses: &[IpAddr]| -> Vec<IpAddr> {
+            addresses.iter().copied().filter(is_family).collect()
+        };
+        let addresses = of_family(&service.addresses);
+        let external = of_family(&service.external_addresses);
+        let nodes = of_family(&self.node.addresses);
+        let blocks: Vec<AddressBlock> =
+            service.networks.iter().copied().filter(|block| is_family(&block.address)).collect();
         for port in &service.ports {
-            let action = port_action(&mut image, service, port, v4, node, slots_per_table_max);
-            let protocol = number(port.protocol);
-            image.frontends.extend(addresses.iter().map(|address| FrontendImage {
-                key: FrontendKey::port(*address, port.port, protocol),
-                action,
-            }));
+            let mut inside = None;
+            let mut outside = None;
+            for place in places(port, &addresses, &blocks) {
+                let action =
+                    *inside.get_or_insert_with(|| self.balance(image, port, is_family, false));
+                image.frontends.push(FrontendImage { place, action });
+            }
+            for place in external_places(service, port, &external, &nodes) {
+                let local = service.external_local;
+                let action = match inside {
+                    Some(action) if !local => action,
+                    _ => {
+                        *outside.get_or_insert_with(|| self.balance(image, port, is_family, local))
+                    }
+                };
+                image.frontends.push(FrontendImage { place, action });
+            }
         }
-        if owns_whole_address(service) {
-            image.frontends.extend(addresses.iter().map(|address| FrontendImage {
-                key: FrontendKey::whole_address(*address),
+        if self.owns_whole_address() {
+            image.frontends.extend(addresses.into_iter().map(|address| FrontendImage {
+                place: Place::Address(FrontendKey::whole_address(address)),
                 action: Action::RefusePort,
             }));
         }
     }
-    image
+
+    /// A Kubernetes cluster IP is nothing but its service's: a port that the service does not have
+    /// cannot lead anywhere. The address of a ServiceEntry may be a real host with other ports.
+    fn owns_whole_address(&self) -> bool {
+        self.service.source == Source::Kubernetes
+            && self.service.load_balancing.algorithm != Algorithm::Passthrough
+    }
+
+    /// Adds the table of one port; `local` keeps it to this node's own endpoints.
+    fn balance(
+        &self,
+        image: &mut ServiceImage,
+        port: &ServicePort,
+        is_family: fn(&IpAddr) -> bool,
+        local: bool,
+    ) -> Action {
+        let service = self.service;
+        if service.load_balancing.algorithm == Algorithm::Passthrough {
+            return Action::Pass;
+        }
+        let key = (port.port, port.protocol);
+        let serving: Vec<&Endpoint> = service
+            .endpoints
+            .iter()
+            .filter(|endpoint| is_family(&endpoint.address))
+            .filter(|endpoint| endpoint.target_ports.contains_key(&key))
+            .collect();
+        let mut balancing = service.load_balancing.clone();
+        if local {
+            balancing.locality = LocalityMode::Strict(vec![Scope::Node]);
+        }
+        let slots = balance::slots(&serving, &balancing, self.node, self.slots_per_table_max);
+        let targets = slots
+            .into_iter()
+            .map(|index| Target {
+                address: serving[index].address.into(),
+                port: serving[index].target_ports[&key],
+            })
+            .collect();
+        image.tables.push(Table { targets, picking: picking(&balancing) });
+        Action::Balance(image.tables.len() - 1)
+    }
 }
 
-/// A Kubernetes cluster IP is nothing but its service's: a port that the service does not have
-/// cannot lead anywhere. The address of a ServiceEntry may be a real host with other ports.
-fn owns_whole_address(service: &Service) -> bool {
-    service.source == Source::Kubernetes
-        && service.load_balancing.algorithm != Algorithm::Passthrough
+fn picking(balancing: &LoadBalancing) -> SlotTable {
+    if let Some(seconds) = balancing.affinity_seconds {
+        return SlotTable::picking(SlotSource::Affinity, false, seconds);
+    }
+    match balancing.algorithm {
+        Algorithm::RoundRobin => SlotTable::picking(SlotSource::Cursor, false, 0),
+        Algorithm::LeastRequest => SlotTable::picking(SlotSource::Random, true, 0),
+        Algorithm::ConsistentHash => SlotTable::picking(SlotSource::Client, false, 0),
+        Algorithm::WeightedRandom | Algorithm::Passthrough => SlotTable::default(),
+    }
 }
 
-fn port_action(
-    image: &mut ServiceImage,
+fn places(port: &ServicePort, addresses: &[IpAddr], blocks: &[AddressBlock]) -> Vec<Place> {
+    let protocol = number(port.protocol);
+    let address =
+        |address: &IpAddr| Place::Address(FrontendKey::port(*address, port.port, protocol));
+    let block = |block: &AddressBlock| Place::Block { block: *block, port: port.port, protocol };
+    addresses.iter().map(address).chain(blocks.iter().map(block)).collect()
+}
+
+fn external_places(
     service: &Service,
     port: &ServicePort,
-    v4: bool,
-    node: &Node,
-    slots_per_table_max: u32,
-) -> Action {
-    if service.load_balancing.algorithm == Algorithm::Passthrough {
-        return Action::Pass;
-    }
-    let key = (port.port, port.protocol);
-    let serving: Vec<&Endpoint> = service
-        .endpoints
+    external: &[IpAddr],
+    nodes: &[IpAddr],
+) -> Vec<Place> {
+    let protocol = number(port.protocol);
+    let at = |address: &IpAddr, port| Place::Address(FrontendKey::port(*address, port, protocol));
+    let node_ports = service
+        .node_ports
         .iter()
-        .filter(|endpoint| endpoint.address.is_ipv4() == v4)
-        .filter(|endpoint| endpoint.target_ports.contains_key(&key))
-        .collect();
-    let table = balance::slots(&serving, &service.load_balancing, node, slots_per_table_max)
-        .into_iter()
-        .map(|index| Target {
-            address: serving[index].address.into(),
-            port: serving[index].target_ports[&key],
-        })
-        .collect();
-    image.tables.push(table);
-    Action::Balance(image.tables.len() - 1)
+        .filter(|node_port| (node_port.port, node_port.protocol) == (port.port, port.protocol))
+        .flat_map(|node_port| nodes.iter().map(|node| at(node, node_port.node_port)));
+    external.iter().map(|address| at(address, port.port)).chain(node_ports).collect()
 }
 
 fn number(protocol: Protocol) -> u8 {
@@ -127,17 +225,47 @@ fn number(protocol: Protocol) -> u8 {
     }
 }
 
+/// The addresses of workloads, which REGISTRY_ONLY must let pass, as pseudo services whose names no
+/// real one can have.
+fn workload_addresses(snapshot: &Snapshot) -> BTreeMap<ServiceName, ServiceImage> {
+    let services = snapshot.services.values();
+    let virtual_ips: std::collections::BTreeSet<IpAddr> =
+        services.flat_map(|service| service.addresses.iter().copied()).collect();
+    let addresses: std::collections::BTreeSet<IpAddr> = snapshot
+        .workloads
+        .values()
+        .flat_map(|workload| workload.addresses.iter().copied())
+        .chain(snapshot.services.values().flat_map(|s| s.endpoints.iter().map(|e| e.address)))
+        .filter(|address| !virtual_ips.contains(address))
+        .collect();
+    let mut groups: BTreeMap<ServiceName, ServiceImage> = BTreeMap::new();
+    for address in addresses {
+        let key = FrontendKey::whole_address(address);
+        let group = u32::from(key.address.word[15]) % WORKLOAD_GROUPS;
+        let name = ServiceName::new("", format!("workload addresses {group}"));
+        let frontend = FrontendImage { place: Place::Address(key), action: Action::Workload };
+        groups.entry(name).or_default().frontends.push(frontend);
+    }
+    groups
+}
+
 /// Compiles snapshots one after the other, and services only when they changed.
 pub struct Planner {
     node: Node,
     slots_per_table_max: u32,
     compiled: BTreeMap<ServiceName, (Arc<Service>, Arc<ServiceImage>)>,
+    workload_addresses: BTreeMap<ServiceName, Arc<ServiceImage>>,
 }
 
 impl Planner {
     /// A planner for one node.
     pub fn new(node: Node, slots_per_table_max: u32) -> Self {
-        Self { node, slots_per_table_max, compiled: BTreeMap::new() }
+        Self {
+            node,
+            slots_per_table_max,
+            compiled: BTreeMap::new(),
+            workload_addresses: BTreeMap::new(),
+        }
     }
 
     /// Changes what the node knows of itself; everything is compiled anew if it differs.
@@ -163,8 +291,22 @@ impl Planner {
             };
             self.compiled.insert(name.clone(), (Arc::clone(service), image));
         }
+        self.update_workload_addresses(snapshot);
         let services =
             self.compiled.iter().map(|(name, (_, image))| (name.clone(), Arc::clone(image)));
-        Image { services: services.collect() }
+        let addresses =
+            self.workload_addresses.iter().map(|(name, image)| (name.clone(), Arc::clone(image)));
+        Image { services: services.chain(addresses).collect() }
+    }
+
+    fn update_workload_addresses(&mut self, snapshot: &Snapshot) {
+        let before = std::mem::take(&mut self.workload_addresses);
+        if self.node.outbound_policy == OutboundPolicy::AllowAny {
+            return;
+        }
+        for (name, image) in workload_addresses(snapshot) {
+            let same = before.get(&name).filter(|known| ***known == image).cloned();
+            self.workload_addresses.insert(name, same.unwrap_or_else(|| Arc::new(image)));
+        }
     }
 }

@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use abi::limits::Limits;
-use abi::{Backend, Contents, Extent, Frontend, FrontendKey, IpAddress, Slot, Write};
-use model::ServiceName;
+use abi::{Backend, Extent, Frontend, FrontendKey, IpAddress, Slot, Write};
+use model::{AddressBlock, ServiceName};
 
+use crate::blocks::{Blocks, Held, blocks_of};
 use crate::pool::{Indices, Runs};
-use crate::{Action, Image, ServiceImage, Target};
+use crate::steps::Steps;
+use crate::{Action, Image, ServiceImage, Table, Target};
 
 /// A part of an image that could not be placed. The rest is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +46,16 @@ pub struct Placement<'a> {
     pub value: Frontend,
     /// The slots of its table.
     pub extent: Extent,
-    /// What is in those slots.
-    pub targets: &'a [Target],
+    /// What is in those slots, and how one is picked.
+    pub table: Option<&'a Table>,
 }
 
 /// A table in its place.
 #[derive(Clone, Debug)]
-struct Placed {
-    index: u32,
-    extent: Extent,
-    targets: Vec<Target>,
+pub(crate) struct Placed {
+    pub index: u32,
+    pub extent: Extent,
+    pub table: Table,
 }
 
 #[derive(Clone, Debug)]
@@ -61,21 +63,24 @@ struct PlacedService {
     image: Arc<ServiceImage>,
     /// For each table of the image; `None` where there was no room.
     tables: Vec<Option<Placed>>,
+    blocks: BTreeSet<AddressBlock>,
     /// False when a part had no place: the next change tries again.
     complete: bool,
 }
 
 #[derive(Clone, Debug)]
-struct PlacedFrontend {
-    owner: Option<ServiceName>,
-    value: Frontend,
+pub(crate) struct PlacedFrontend {
+    pub owner: Option<ServiceName>,
+    pub value: Frontend,
 }
 
+/// What programs may still be reading.
 #[derive(Clone, Debug, Default)]
-struct Retired {
-    tables: Vec<u32>,
-    runs: Vec<Extent>,
-    backends: Vec<u32>,
+pub(crate) struct Retired {
+    pub tables: Vec<u32>,
+    pub runs: Vec<Extent>,
+    pub backends: Vec<u32>,
+    pub blocks: Vec<u32>,
 }
 
 /// What is where in the maps.
@@ -83,23 +88,26 @@ struct Retired {
 pub struct Layout {
     limits: Limits,
     services: BTreeMap<ServiceName, PlacedService>,
-    frontends: BTreeMap<FrontendKey, PlacedFrontend>,
-    tables: Indices,
-    runs: Runs,
-    backend_indices: Indices,
-    backends: HashMap<IpAddress, BackendUse>,
+    pub(crate) frontends: BTreeMap<FrontendKey, PlacedFrontend>,
+    pub(crate) tables: Indices,
+    pub(crate) runs: Runs,
+    pub(crate) backend_indices: Indices,
+    pub(crate) backends: HashMap<IpAddress, BackendUse>,
+    /// The next incarnation that a backend index gets; never 0.
+    pub(crate) incarnation: u32,
+    pub(crate) blocks: Blocks,
     /// Tables that were read back and that no service has claimed yet, by index.
-    unclaimed: BTreeMap<u32, Placed>,
+    pub(crate) unclaimed: BTreeMap<u32, Placed>,
     /// After a recovery: what was read back and cannot be used as it is. The next change retires
     /// it together with what no service claimed.
-    damaged: Option<Retired>,
-    retired: Retired,
+    pub(crate) damaged: Option<Retired>,
+    pub(crate) retired: Retired,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct BackendUse {
-    index: u32,
-    tables: u32,
+pub(crate) struct BackendUse {
+    pub index: u32,
+    pub tables: u32,
 }
 
 impl Layout {
@@ -112,77 +120,13 @@ impl Layout {
             runs: Runs::new(limits.slots_max),
             backend_indices: Indices::new(1, limits.backends_max),
             backends: HashMap::new(),
+            incarnation: 1,
+            blocks: Blocks::new(limits.networks_max),
             unclaimed: BTreeMap::new(),
             damaged: None,
             retired: Retired::default(),
             limits,
         }
-    }
-
-    /// The layout of maps that hold `contents`, after a restart. Whatever is damaged is treated as
-    /// unknown and written anew by the next change.
-    pub fn recover(limits: Limits, contents: &Contents) -> Self {
-        let mut layout = Self::new(limits);
-        let mut damaged = Retired::default();
-        let slots: HashMap<u32, Slot> = contents.slots.iter().copied().collect();
-        let addresses = layout.recover_backends(contents, &mut damaged);
-        for (index, extent) in &contents.tables {
-            if layout.tables.reserve(*index) {
-                let placed =
-                    layout.recover_table(*index, *extent, &slots, &addresses, &mut damaged);
-                layout.hold_backends(&placed.targets);
-                layout.unclaimed.insert(*index, placed);
-            }
-        }
-        for (key, value) in &contents.frontends {
-            layout.frontends.insert(*key, PlacedFrontend { owner: None, value: *value });
-        }
-        layout.damaged = Some(damaged);
-        layout
-    }
-
-    /// Takes the backends of `contents`; an address that is there twice counts once.
-    fn recover_backends(
-        &mut self,
-        contents: &Contents,
-        damaged: &mut Retired,
-    ) -> HashMap<u32, IpAddress> {
-        let mut addresses = HashMap::new();
-        for (index, backend) in &contents.backends {
-            if !self.backend_indices.reserve(*index) {
-                continue;
-            }
-            if self.backends.contains_key(&backend.address) {
-                damaged.backends.push(*index);
-                continue;
-            }
-            self.backends.insert(backend.address, BackendUse { index: *index, tables: 0 });
-            addresses.insert(*index, backend.address);
-        }
-        addresses
-    }
-
-    /// Takes one table of `contents`. If its slots are not whole it counts as empty, and the slots
-    /// stay untouched until programs have left them.
-    fn recover_table(
-        &mut self,
-        index: u32,
-        extent: Extent,
-        slots: &HashMap<u32, Slot>,
-        addresses: &HashMap<u32, IpAddress>,
-        damaged: &mut Retired,
-    ) -> Placed {
-        if let Some(targets) = targets_of(extent, slots, addresses)
-            && self.runs.reserve(extent.first, extent.count)
-        {
-            return Placed { index, extent, targets };
-        }
-        for first in extent.first..extent.first.saturating_add(extent.count) {
-            if self.runs.reserve(first, 1) {
-                damaged.runs.push(Extent { first, count: 1 });
-            }
-        }
-        Placed { index, extent: Extent::default(), targets: Vec::new() }
     }
 
     /// The writes that lead to `next`. The layout is then that of `next`: if a write fails, recover
@@ -219,12 +163,16 @@ impl Layout {
         retired.tables.into_iter().for_each(|index| self.tables.give(index));
         retired.runs.into_iter().for_each(|run| self.runs.give(run.first, run.count));
         retired.backends.into_iter().for_each(|index| self.backend_indices.give(index));
+        retired.blocks.into_iter().for_each(|id| self.blocks.give(id));
     }
 
     /// True when something waits for [`Layout::release`].
     pub fn has_retired(&self) -> bool {
         let retired = &self.retired;
-        !(retired.tables.is_empty() && retired.runs.is_empty() && retired.backends.is_empty())
+        !(retired.tables.is_empty()
+            && retired.runs.is_empty()
+            && retired.backends.is_empty()
+            && retired.blocks.is_empty())
     }
 
     /// Every frontend that a service owns, in the order of its key.
@@ -240,7 +188,7 @@ impl Layout {
                 key,
                 value: placed.value,
                 extent: balanced.map(|table| table.extent).unwrap_or_default(),
-                targets: balanced.map(|table| table.targets.as_slice()).unwrap_or_default(),
+                table: balanced.map(|placed| &placed.table),
             })
         })
     }
@@ -255,14 +203,15 @@ impl Layout {
         self.frontends.get(key)?.owner.as_ref()
     }
 
-    /// Entries in use: frontends, tables, slots, backends.
-    pub fn fill(&self) -> [(&'static str, u64); 4] {
+    /// Entries in use: frontends, tables, slots, backends, networks.
+    pub fn fill(&self) -> [(&'static str, u64); 5] {
         let tables = self.services.values().flat_map(|service| service.tables.iter().flatten());
         [
             ("frontends", self.frontends.len() as u64),
             ("tables", tables.count() as u64),
             ("slots", u64::from(self.limits.slots_max) - self.runs.free()),
             ("backends", self.backends.len() as u64),
+            ("networks", self.blocks.count() as u64),
         ]
     }
 
@@ -276,15 +225,19 @@ impl Layout {
         self.disown_frontends(name, &ServiceImage::default(), steps);
         if let Some(placed) = self.services.remove(name) {
             placed.tables.into_iter().flatten().for_each(|table| self.retire_table(table));
+            self.drop_blocks(&placed.blocks, &BTreeSet::new(), steps);
         }
     }
 
     /// Takes from `name` every frontend that is not in `image`.
     fn disown_frontends(&mut self, name: &ServiceName, image: &ServiceImage, steps: &mut Steps) {
         let Some(placed) = self.services.get(name) else { return };
-        let kept: BTreeSet<FrontendKey> = image.frontends.iter().map(|f| f.key).collect();
-        for frontend in &placed.image.frontends {
-            let key = frontend.key;
+        let key_of = |place| self.blocks.key(place);
+        let kept: BTreeSet<FrontendKey> =
+            image.frontends.iter().filter_map(|f| key_of(&f.place)).collect();
+        let before: Vec<FrontendKey> =
+            placed.image.frontends.iter().filter_map(|f| key_of(&f.place)).collect();
+        for key in before {
             let owned =
                 self.frontends.get(&key).is_some_and(|held| held.owner.as_ref() == Some(name));
             if owned && !kept.contains(&key) {
@@ -295,26 +248,77 @@ impl Layout {
     }
 
     fn place_service(&mut self, name: &ServiceName, image: &Arc<ServiceImage>, steps: &mut Steps) {
-        let mut old: BTreeMap<u32, Placed> = self
-            .services
-            .remove(name)
-            .into_iter()
-            .flat_map(|placed| placed.tables.into_iter().flatten())
-            .map(|table| (table.index, table))
-            .collect();
+        let before = self.services.remove(name);
+        let (old_tables, old_blocks) =
+            before.map(|placed| (placed.tables, placed.blocks)).unwrap_or_default();
+        let mut old: BTreeMap<u32, Placed> =
+            old_tables.into_iter().flatten().map(|table| (table.index, table)).collect();
         let problems_before = steps.problems.len();
+        let blocks = self.hold_blocks(name, image, &old_blocks, steps);
         let mut tables = Vec::with_capacity(image.tables.len());
-        for (number, targets) in image.tables.iter().enumerate() {
+        for (number, table) in image.tables.iter().enumerate() {
             let before = self.table_before(image, number, &mut old);
-            tables.push(self.place_table(name, before, targets, steps));
+            tables.push(self.place_table(name, before, table, steps));
         }
         old.into_values().for_each(|table| self.retire_table(table));
         for frontend in &image.frontends {
-            self.place_frontend(name, frontend.key, frontend.action, &tables, steps);
+            // A block that has no number is a problem that is named already.
+            if let Some(key) = self.blocks.key(&frontend.place) {
+                self.place_frontend(name, key, frontend.action, &tables, steps);
+            }
         }
+        self.drop_blocks(&old_blocks, &blocks, steps);
         let complete = steps.problems.len() == problems_before;
-        let placed = PlacedService { image: Arc::clone(image), tables, complete };
+        let placed = PlacedService { image: Arc::clone(image), tables, blocks, complete };
         self.services.insert(name.clone(), placed);
+    }
+
+    /// Gives every block of `image` a number. Returns those that have one.
+    fn hold_blocks(
+        &mut self,
+        name: &ServiceName,
+        image: &ServiceImage,
+        before: &BTreeSet<AddressBlock>,
+        steps: &mut Steps,
+    ) -> BTreeSet<AddressBlock> {
+        let mut held = BTreeSet::new();
+        for block in blocks_of(image) {
+            if before.contains(&block) {
+                held.insert(block);
+                continue;
+            }
+            match self.blocks.hold(block) {
+                Some(Held::Known) => {}
+                Some(Held::Fresh(key, value)) => steps.networks.push(Write::Network { key, value }),
+                None => {
+                    let limit = self.limits.networks_max;
+                    let block = format!("{}/{}", block.address, block.prefix_bits);
+                    steps.problem(
+                        name,
+                        format!(
+                            "no room for {block}: networks_max is {limit}; it is not in the mesh"
+                        ),
+                    );
+                    continue;
+                }
+            }
+            held.insert(block);
+        }
+        held
+    }
+
+    fn drop_blocks(
+        &mut self,
+        before: &BTreeSet<AddressBlock>,
+        kept: &BTreeSet<AddressBlock>,
+        steps: &mut Steps,
+    ) {
+        for block in before.difference(kept) {
+            if let Some((key, id)) = self.blocks.drop(*block) {
+                steps.removed_networks.push(Write::RemoveNetwork { key });
+                self.retired.blocks.push(id);
+            }
+        }
     }
 
     /// The table that table `number` of `image` continues: the one its first frontend has now,
@@ -326,56 +330,50 @@ impl Layout {
         old: &mut BTreeMap<u32, Placed>,
     ) -> Option<Placed> {
         let frontend = image.frontends.iter().find(|f| f.action == Action::Balance(number))?;
-        let held = self.frontends.get(&frontend.key)?;
+        let held = self.frontends.get(&self.blocks.key(&frontend.place)?)?;
         if held.value.action != Frontend::BALANCE {
             return None;
         }
         old.remove(&held.value.table).or_else(|| self.unclaimed.remove(&held.value.table))
     }
 
-    /// Puts `targets` in force in the table `before`, or in a new one.
+    /// Puts `table` in force in the place of `before`, or in a new one.
     fn place_table(
         &mut self,
         name: &ServiceName,
         before: Option<Placed>,
-        targets: &[Target],
+        table: &Table,
         steps: &mut Steps,
     ) -> Option<Placed> {
-        if let Some(placed) = before.as_ref().filter(|placed| placed.targets == targets) {
-            // In force already. A table that was damaged counts as empty and gets its word anew.
-            steps.tables.push(Write::Table { index: placed.index, extent: placed.extent });
+        if let Some(placed) = before.as_ref().filter(|placed| placed.table == *table) {
+            // In force already. A table that was damaged counts as empty and gets its words anew.
+            let (index, extent, picking) = (placed.index, placed.extent, table.picking);
+            steps.tables.push(Write::Table { index, extent, picking });
             return before;
         }
-        let index = match &before {
-            Some(before) => Some(before.index),
-            None => self.tables.take(),
-        };
-        let Some(index) = index else {
-            steps.problem(
-                name,
-                format!(
-                    "no room for a service port: tables_max is {}; it is not in the mesh",
-                    self.limits.tables_max
-                ),
-            );
+        let Some(index) = before.as_ref().map(|placed| placed.index).or_else(|| self.tables.take())
+        else {
+            let limit = self.limits.tables_max;
+            let message =
+                format!("no room for a service port: tables_max is {limit}; it is not in the mesh");
+            steps.problem(name, message);
             return None;
         };
-        match self.place_targets(targets, steps) {
+        match self.place_targets(&table.targets, steps) {
             Ok(extent) => {
-                steps.tables.push(Write::Table { index, extent });
+                steps.tables.push(Write::Table { index, extent, picking: table.picking });
                 if let Some(before) = before {
                     self.retire_targets(&before);
                 }
-                Some(Placed { index, extent, targets: targets.to_vec() })
+                Some(Placed { index, extent, table: table.clone() })
             }
             Err(limit) => {
-                let kept = if before.is_some() {
-                    "its last good endpoints stay"
-                } else {
-                    "the port is not in the mesh"
+                let count = table.targets.len();
+                let now = match before {
+                    Some(_) => "its last good endpoints stay",
+                    None => "the port is not in the mesh",
                 };
-                steps
-                    .problem(name, format!("no room for {} slots: {limit}; {kept}", targets.len()));
+                steps.problem(name, format!("no room for {count} slots: {limit}; {now}"));
                 if before.is_none() {
                     self.tables.give(index);
                 }
@@ -402,7 +400,8 @@ impl Layout {
         }
         for (address, index) in fresh.into_iter().zip(indices) {
             self.backends.insert(address, BackendUse { index, tables: 0 });
-            steps.backends.push(Write::Backend { index, value: Backend::live(address) });
+            let value = Backend::live(address, self.next_incarnation());
+            steps.backends.push(Write::Backend { index, value });
         }
         self.hold_backends(targets);
         let slots: Vec<Slot> = targets
@@ -419,6 +418,14 @@ impl Layout {
         Ok(extent)
     }
 
+    /// A number that no live backend has: connections counted for an index's last address must not
+    /// count for its next.
+    fn next_incarnation(&mut self) -> u32 {
+        let incarnation = self.incarnation;
+        self.incarnation = incarnation.checked_add(1).unwrap_or(1);
+        incarnation
+    }
+
     fn place_frontend(
         &mut self,
         name: &ServiceName,
@@ -430,6 +437,7 @@ impl Layout {
         let value = match action {
             Action::Pass => frontend(Frontend::PASS, 0),
             Action::RefusePort => frontend(Frontend::REFUSE_PORT, 0),
+            Action::Workload => frontend(Frontend::WORKLOAD, 0),
             Action::Balance(table) => match &tables[table] {
                 Some(placed) => frontend(Frontend::BALANCE, placed.index),
                 None => return,
@@ -456,43 +464,14 @@ impl Layout {
         self.frontends.insert(key, PlacedFrontend { owner: Some(name.clone()), value });
     }
 
-    /// After the first change that follows a recovery, what no service claimed goes.
-    fn remove_unclaimed(&mut self, damaged: Retired, steps: &mut Steps) {
-        self.retired.runs.extend(damaged.runs);
-        self.retired.backends.extend(damaged.backends);
-        let ownerless: Vec<FrontendKey> = self
-            .frontends
-            .iter()
-            .filter(|(_, held)| held.owner.is_none())
-            .map(|(key, _)| *key)
-            .collect();
-        for key in ownerless {
-            self.frontends.remove(&key);
-            steps.removed.insert(key);
-        }
-        for table in std::mem::take(&mut self.unclaimed).into_values() {
-            self.retire_table(table);
-        }
-        let unused: Vec<(IpAddress, u32)> = self
-            .backends
-            .iter()
-            .filter(|(_, used)| used.tables == 0)
-            .map(|(address, used)| (*address, used.index))
-            .collect();
-        for (address, index) in unused {
-            self.backends.remove(&address);
-            self.retired.backends.push(index);
-        }
-    }
-
-    fn retire_table(&mut self, table: Placed) {
+    pub(crate) fn retire_table(&mut self, table: Placed) {
         self.retire_targets(&table);
         self.retired.tables.push(table.index);
     }
 
     fn retire_targets(&mut self, table: &Placed) {
         self.retired.runs.push(table.extent);
-        for address in distinct(&table.targets) {
+        for address in distinct(&table.table.targets) {
             let Some(used) = self.backends.get_mut(&address) else { continue };
             used.tables -= 1;
             if used.tables == 0 {
@@ -503,37 +482,12 @@ impl Layout {
         }
     }
 
-    fn hold_backends(&mut self, targets: &[Target]) {
+    pub(crate) fn hold_backends(&mut self, targets: &[Target]) {
         for address in distinct(targets) {
             if let Some(used) = self.backends.get_mut(&address) {
                 used.tables += 1;
             }
         }
-    }
-}
-
-/// The writes of one change, by the order in which programs may see them: what is pointed to
-/// before what points to it.
-#[derive(Default)]
-struct Steps {
-    backends: Vec<Write>,
-    slots: Vec<Write>,
-    tables: Vec<Write>,
-    frontends: Vec<Write>,
-    removed: BTreeSet<FrontendKey>,
-    problems: Vec<Problem>,
-}
-
-impl Steps {
-    fn problem(&mut self, service: &ServiceName, message: String) {
-        self.problems.push(Problem { service: service.clone(), message });
-    }
-
-    fn into_change(self) -> Change {
-        let removals = self.removed.into_iter().map(|key| Write::RemoveFrontend { key });
-        let ordered = [self.backends, self.slots, self.tables, self.frontends];
-        let writes = ordered.into_iter().flatten().chain(removals).collect();
-        Change { writes, problems: self.problems }
     }
 }
 
@@ -543,17 +497,4 @@ fn frontend(action: u8, table: u32) -> Frontend {
 
 fn distinct(targets: &[Target]) -> BTreeSet<IpAddress> {
     targets.iter().map(|target| target.address).collect()
-}
-
-fn targets_of(
-    extent: Extent,
-    slots: &HashMap<u32, Slot>,
-    addresses: &HashMap<u32, IpAddress>,
-) -> Option<Vec<Target>> {
-    (extent.first..extent.first.checked_add(extent.count)?)
-        .map(|index| {
-            let slot = slots.get(&index)?;
-            Some(Target { address: *addresses.get(&slot.backend)?, port: slot.port.get() })
-        })
-        .collect()
 }

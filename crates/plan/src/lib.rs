@@ -5,13 +5,18 @@
 //! of any map; [`Layout`] gives the image its place in the maps and says which writes lead there.
 #![forbid(unsafe_code)]
 
+mod blocks;
 mod image;
 mod layout;
 mod pool;
+mod recover;
 mod select;
+mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use image::{Action, FrontendImage, Image, Planner, ServiceImage, Table, Target, compile};
+pub use image::{
+    Action, FrontendImage, Image, Place, Planner, ServiceImage, Table, Target, compile,
+};
 pub use layout::{Change, Layout, Placement, Problem};
-pub use select::{Selection, select};
+pub use select::{Circumstances, Selection, select};

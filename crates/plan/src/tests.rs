@@ -6,23 +6,28 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use abi::limits::Limits;
-use abi::{Backend, Contents, Extent, Frontend, FrontendKey, Reason, Slot, Write};
+use abi::{
+    Backend, Contents, Extent, Frontend, FrontendKey, Network, NetworkKey, Reason, Slot,
+    SlotSource, SlotTable, Write,
+};
 use model::{
-    Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, Protocol, Service, ServiceName,
-    ServicePort, Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, NodePort,
+    OutboundPolicy, Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
 };
 use proptest::prelude::*;
 
-use crate::{Image, Layout, Planner, Selection, select};
+use crate::{Circumstances, Image, Layout, Planner, Selection, select};
 
 /// Small maps, so that random changes meet the limits of reuse.
 const LIMITS: Limits = Limits {
     enrolments_max: 4,
     frontends_max: 64,
     tables_max: 32,
-    slots_max: 256,
+    slots_max: 1_024,
     backends_max: 64,
     udp_flows_max: 4,
+    affinities_max: 4,
+    networks_max: 8,
     event_ring_bytes: 4096,
 };
 
@@ -30,7 +35,8 @@ const LIMITS: Limits = Limits {
 #[derive(Default)]
 struct Kernel {
     frontends: BTreeMap<FrontendKey, Frontend>,
-    tables: BTreeMap<u32, Extent>,
+    tables: BTreeMap<u32, SlotTable>,
+    networks: BTreeMap<NetworkKey, Network>,
     slots: BTreeMap<u32, Slot>,
     backends: BTreeMap<u32, Backend>,
 }
@@ -41,7 +47,8 @@ impl Kernel {
         let mut slots = BTreeSet::new();
         let mut backends = BTreeSet::new();
         for frontend in self.frontends.values().filter(|f| f.action == Frontend::BALANCE) {
-            let extent = self.tables.get(&frontend.table).copied().unwrap_or_default();
+            let table = self.tables.get(&frontend.table).copied().unwrap_or_default();
+            let extent = Extent::from(table.extent);
             for index in extent.first..extent.first + extent.count {
                 slots.insert(index);
                 backends.insert(self.slots[&index].backend);
@@ -63,8 +70,15 @@ impl Kernel {
                     self.slots.insert(index, *value);
                 }
             }
-            Write::Table { index, extent } => {
-                self.tables.insert(*index, *extent);
+            Write::Table { index, extent, picking } => {
+                let extent = (*extent).into();
+                self.tables.insert(*index, SlotTable { extent, ..*picking });
+            }
+            Write::Network { key, value } => {
+                self.networks.insert(*key, *value);
+            }
+            Write::RemoveNetwork { key } => {
+                self.networks.remove(key);
             }
             Write::Frontend { key, value } => {
                 self.frontends.insert(*key, *value);
@@ -81,7 +95,8 @@ impl Kernel {
             if frontend.action != Frontend::BALANCE {
                 continue;
             }
-            let extent = self.tables.get(&frontend.table).unwrap_or_else(|| panic!("{key}: table"));
+            let table = self.tables.get(&frontend.table).unwrap_or_else(|| panic!("{key}: table"));
+            let extent = Extent::from(table.extent);
             for index in extent.first..extent.first + extent.count {
                 let slot = self.slots.get(&index).unwrap_or_else(|| panic!("{key}: slot {index}"));
                 assert_ne!(slot.backend, 0);
@@ -90,15 +105,14 @@ impl Kernel {
         }
     }
 
-    /// What `select_backend` of the kernel programs does.
+    /// What `select_backend` of the kernel programs does, for tables with a random source.
     fn select(&self, key: &FrontendKey, random: u32) -> Selection {
-        let whole = FrontendKey::whole_address(key.address.ip());
-        let Some(frontend) = self.frontends.get(key).or_else(|| self.frontends.get(&whole)) else {
+        let Some(frontend) = self.find(key) else {
             return Selection::Passed(Reason::UnknownDestination);
         };
         match frontend.action {
             Frontend::BALANCE => {
-                let extent = self.tables[&frontend.table];
+                let extent = Extent::from(self.tables[&frontend.table].extent);
                 if extent.count == 0 {
                     return Selection::Refused(Reason::NoEndpoint);
                 }
@@ -108,14 +122,34 @@ impl Kernel {
                 Selection::Balanced(crate::Target { address, port: slot.port.get() })
             }
             Frontend::REFUSE_PORT => Selection::Refused(Reason::NoServicePort),
+            Frontend::WORKLOAD => Selection::Passed(Reason::WorkloadAddress),
             _ => Selection::Passed(Reason::ServicePassthrough),
         }
+    }
+
+    fn find(&self, key: &FrontendKey) -> Option<&Frontend> {
+        let whole = FrontendKey::whole_address(key.address.ip());
+        let at_address = self.frontends.get(key).or_else(|| self.frontends.get(&whole));
+        at_address.or_else(|| {
+            let address = u128::from_be_bytes(key.address.word);
+            let network = self
+                .networks
+                .iter()
+                .filter(|(block, _)| {
+                    let other = u128::from_be_bytes(block.address.word);
+                    (address ^ other).leading_zeros() >= block.prefix_bits
+                })
+                .max_by_key(|(block, _)| block.prefix_bits)?;
+            let pseudo = Network::address(network.1.id).into();
+            self.frontends.get(&FrontendKey::port(pseudo, key.port.get(), key.protocol))
+        })
     }
 
     fn contents(&self) -> Contents {
         Contents {
             frontends: self.frontends.iter().map(|(k, v)| (*k, *v)).collect(),
             tables: self.tables.iter().map(|(k, v)| (*k, *v)).collect(),
+            networks: self.networks.iter().map(|(k, v)| (*k, *v)).collect(),
             slots: self.slots.iter().map(|(k, v)| (*k, *v)).collect(),
             backends: self.backends.iter().map(|(k, v)| (*k, *v)).collect(),
         }
@@ -142,6 +176,10 @@ fn service(name: &str, vips: &[IpAddr], ports: &[u16], endpoints: Vec<Endpoint>)
         object_name: name.into(),
         source: Source::Kubernetes,
         addresses: vips.to_vec(),
+        networks: Vec::new(),
+        external_addresses: Vec::new(),
+        node_ports: Vec::new(),
+        external_local: false,
         ports: ports
             .iter()
             .map(|port| ServicePort {
@@ -165,6 +203,11 @@ fn image(services: Vec<Service>) -> Image {
     Planner::new(Node::default(), 64).image(&snapshot(services))
 }
 
+/// What `plan` says, with a random number.
+fn chosen(image: &Image, key: &FrontendKey, number: u32) -> Selection {
+    select(image, key, &Circumstances { number, ..Circumstances::default() })
+}
+
 fn vip(last: u8) -> IpAddr {
     IpAddr::from([10, 96, 0, last])
 }
@@ -184,11 +227,11 @@ fn change(layout: &mut Layout, kernel: &mut Kernel, image: &Image) -> Vec<crate:
 fn a_service_refuses_unknown_ports_and_missing_endpoints() {
     let web = service("web", &[vip(1)], &[80, 81], vec![endpoint(1, 8080, 80, true)]);
     let image = image(vec![web]);
-    let at = |port| select(&image, &tcp(vip(1), port), 0);
+    let at = |port| chosen(&image, &tcp(vip(1), port), 0);
     assert!(matches!(at(80), Selection::Balanced(target) if target.port == 8080));
     assert_eq!(at(81), Selection::Refused(Reason::NoEndpoint));
     assert_eq!(at(82), Selection::Refused(Reason::NoServicePort));
-    let elsewhere = select(&image, &tcp(vip(2), 80), 0);
+    let elsewhere = chosen(&image, &tcp(vip(2), 80), 0);
     assert_eq!(elsewhere, Selection::Passed(Reason::UnknownDestination));
 }
 
@@ -197,10 +240,10 @@ fn a_service_entry_leaves_its_other_ports_alone_and_passthrough_all() {
     let mut entry = service("db", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)]);
     entry.source = Source::ServiceEntry;
     let unknown = Selection::Passed(Reason::UnknownDestination);
-    assert_eq!(select(&image(vec![entry.clone()]), &tcp(vip(1), 81), 0), unknown);
+    assert_eq!(chosen(&image(vec![entry.clone()]), &tcp(vip(1), 81), 0), unknown);
     entry.load_balancing.algorithm = Algorithm::Passthrough;
     let passed = Selection::Passed(Reason::ServicePassthrough);
-    assert_eq!(select(&image(vec![entry]), &tcp(vip(1), 80), 0), passed);
+    assert_eq!(chosen(&image(vec![entry]), &tcp(vip(1), 80), 0), passed);
 }
 
 #[test]
@@ -212,7 +255,7 @@ fn families_do_not_mix() {
     let image = image(vec![dual]);
     for (address, v4) in [(vip(1), true), (v6, false)] {
         for random in [0, u32::MAX / 2, u32::MAX] {
-            let selection = select(&image, &tcp(address, 80), random);
+            let selection = chosen(&image, &tcp(address, 80), random);
             assert!(matches!(selection, Selection::Balanced(t) if t.address.is_v4() == v4));
         }
     }
@@ -275,7 +318,7 @@ fn damaged_maps_are_written_anew() {
     let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
     change(&mut layout, &mut kernel, &good);
     let mut contents = kernel.contents();
-    contents.tables[0].1 = Extent { first: 250, count: 40 };
+    contents.tables[0].1.extent = Extent { first: 250, count: 40 }.into();
     contents.slots.clear();
     let mut again = Layout::recover(LIMITS, &contents);
     let writes = again.change_to(&good).writes;
@@ -330,6 +373,112 @@ fn two_services_never_share_a_frontend() {
     assert_eq!(layout.owner(&tcp(vip(1), 80)), Some(&ServiceName::new("ns", "b")));
 }
 
+#[test]
+fn a_block_answers_for_its_addresses_and_the_smallest_one_counts() {
+    let block =
+        |last: u8, prefix_bits| AddressBlock { address: [10, 50, 0, last].into(), prefix_bits };
+    let entry = |name: &str, block, to: u8| {
+        let mut entry = service(name, &[], &[443], vec![endpoint(to, 443, 443, true)]);
+        entry.source = Source::ServiceEntry;
+        entry.networks = vec![block];
+        entry
+    };
+    let wide = entry("wide", block(0, 16), 1);
+    let narrow = entry("narrow", block(128, 25), 2);
+    let both = image(vec![wide.clone(), narrow]);
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    change(&mut layout, &mut kernel, &both);
+    let to = |selection| match selection {
+        Selection::Balanced(target) => target.address.word[15],
+        _ => 0,
+    };
+    for (last, port, expected) in [(5, 443, 1), (200, 443, 2), (200, 80, 0)] {
+        let key = tcp([10, 50, 0, last].into(), port);
+        assert_eq!(to(chosen(&both, &key, 0)), expected, "{key}");
+        assert_eq!(to(kernel.select(&key, 0)), expected, "{key}");
+    }
+    let key = tcp([10, 50, 0, 200].into(), 443);
+    change(&mut layout, &mut kernel, &image(vec![wide]));
+    assert_eq!(to(kernel.select(&key, 0)), 1, "the wider block takes over");
+    change(&mut layout, &mut kernel, &Image::default());
+    assert!(kernel.networks.is_empty() && kernel.frontends.is_empty());
+}
+
+#[test]
+fn node_ports_and_external_addresses_lead_inside_and_local_ones_stay_on_the_node() {
+    let mut web = service(
+        "web",
+        &[vip(1)],
+        &[80],
+        vec![endpoint(1, 80, 80, true), endpoint(2, 80, 80, true)],
+    );
+    web.endpoints[1].node = "here".into();
+    web.node_ports = vec![NodePort { node_port: 30080, port: 80, protocol: Protocol::Tcp }];
+    web.external_addresses = vec![[203, 0, 113, 1].into()];
+    let node =
+        Node { name: "here".into(), addresses: vec![[192, 0, 2, 1].into()], ..Node::default() };
+    let mut planner = Planner::new(node, 64);
+    let places = [tcp([192, 0, 2, 1].into(), 30080), tcp([203, 0, 113, 1].into(), 80)];
+    let to = |image: &Image, key: &FrontendKey, number| match chosen(image, key, number) {
+        Selection::Balanced(target) => target.address.word[15],
+        other => panic!("{other:?}"),
+    };
+    let image = planner.image(&snapshot(vec![web.clone()]));
+    for key in &places {
+        assert_eq!([to(&image, key, 0), to(&image, key, u32::MAX)], [1, 2], "{key}");
+    }
+    web.external_local = true;
+    let image = planner.image(&snapshot(vec![web]));
+    for key in &places {
+        assert_eq!([to(&image, key, 0), to(&image, key, u32::MAX)], [2, 2], "{key}");
+    }
+    assert_eq!(to(&image, &tcp(vip(1), 80), 0), 1, "inside the cluster nothing changes");
+    // Other ports of the node and of the external address are not ours.
+    let other = chosen(&image, &tcp([192, 0, 2, 1].into(), 22), 0);
+    assert_eq!(other, Selection::Passed(Reason::UnknownDestination));
+}
+
+#[test]
+fn registry_only_knows_services_workloads_and_blocks_and_nothing_else() {
+    let web = service("web", &[vip(1)], &[80], vec![endpoint(1, 8080, 80, true)]);
+    let node = Node { outbound_policy: OutboundPolicy::RegistryOnly, ..Node::default() };
+    let image = Planner::new(node, 64).image(&snapshot(vec![web]));
+    let at = |address: [u8; 4]| {
+        let circumstances = Circumstances {
+            outbound_policy: OutboundPolicy::RegistryOnly,
+            ..Circumstances::default()
+        };
+        select(&image, &tcp(address.into(), 80), &circumstances)
+    };
+    assert!(matches!(at([10, 96, 0, 1]), Selection::Balanced(_)));
+    assert_eq!(at([10, 0, 0, 1]), Selection::Passed(Reason::WorkloadAddress));
+    assert_eq!(at([127, 0, 0, 1]), Selection::Passed(Reason::UnknownDestination));
+    assert_eq!(at([192, 0, 2, 9]), Selection::Refused(Reason::NotInRegistry));
+}
+
+#[test]
+fn the_way_of_picking_reaches_the_table_and_a_change_of_it_is_one_write() {
+    let web = |algorithm, affinity_seconds| {
+        let mut web = service("web", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)]);
+        web.load_balancing =
+            LoadBalancing { algorithm, affinity_seconds, ..LoadBalancing::default() };
+        image(vec![web])
+    };
+    let (mut layout, mut kernel) = (Layout::new(LIMITS), Kernel::default());
+    for (algorithm, affinity, source, two, seconds) in [
+        (Algorithm::WeightedRandom, None, SlotSource::Random, 0, 0),
+        (Algorithm::RoundRobin, None, SlotSource::Cursor, 0, 0),
+        (Algorithm::LeastRequest, None, SlotSource::Random, 1, 0),
+        (Algorithm::ConsistentHash, None, SlotSource::Client, 0, 0),
+        (Algorithm::RoundRobin, Some(30), SlotSource::Affinity, 0, 30),
+    ] {
+        change(&mut layout, &mut kernel, &web(algorithm, affinity));
+        let table = kernel.tables.values().next().expect("a table");
+        let picking = (table.source, table.two_choices, table.affinity_seconds);
+        assert_eq!(picking, (source as u8, two, seconds), "{algorithm:?}");
+    }
+}
+
 /// Four services with random addresses, ports and endpoints.
 fn random_services() -> impl Strategy<Value = Vec<Service>> {
     let one = (
@@ -379,7 +528,7 @@ proptest! {
                 for port in 80..85 {
                     for random in &randoms {
                         let key = tcp(address, port);
-                        prop_assert_eq!(kernel.select(&key, *random), select(&image, &key, *random));
+                        prop_assert_eq!(kernel.select(&key, *random), chosen(&image, &key, *random));
                     }
                 }
             }
@@ -387,7 +536,7 @@ proptest! {
         // Nothing leaks: an empty mesh gives everything back.
         change(&mut layout, &mut kernel, &Image::default());
         prop_assert!(kernel.frontends.is_empty());
-        prop_assert_eq!(layout.fill().map(|(_, used)| used), [0, 0, 0, 0]);
+        prop_assert_eq!(layout.fill().map(|(_, used)| used), [0; 5]);
     }
 
     #[test]

@@ -13,10 +13,10 @@ use abi::{Frontend, FrontendKey, Reason, Write};
 use libbpf_rs::ProgramInput;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use model::{
-    Endpoint, Health, LoadBalancing, Locality, Node, Protocol, Service, ServiceName, ServicePort,
-    Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, Protocol, Service,
+    ServiceName, ServicePort, Snapshot, Source,
 };
-use plan::{Image, Layout, Planner, Selection, Target, select};
+use plan::{Circumstances, Image, Layout, Planner, Selection, Target, select};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as ProptestConfig, TestRunner};
 use testkit::{Bpffs, Cgroup};
@@ -32,6 +32,8 @@ const LIMITS: Limits = Limits {
     slots_max: 8_192,
     backends_max: 1_024,
     udp_flows_max: 256,
+    affinities_max: 256,
+    networks_max: 64,
     event_ring_bytes: 4_096,
 };
 
@@ -87,7 +89,7 @@ fn an_upgrade_keeps_the_links_and_the_maps_and_changes_the_programs() {
     let place = Place::new("upgrade");
     let mut first = place.load();
     first.maps().apply(&[frontend_write(1)]).expect("a write");
-    first.maps().enrol(7).expect("an enrolment");
+    first.maps().enrol(7, 1).expect("an enrolment");
     let states = first.attach().expect("attached");
     assert!(states.iter().all(|(_, state)| *state == LinkState::Created), "{states:?}");
     let before = running(&place);
@@ -218,7 +220,11 @@ fn a_full_map_says_which_entry_did_not_fit() {
 fn an_index_outside_a_map_is_refused_before_anything_is_written() {
     let place = Place::new("index");
     let datapath = place.load();
-    let write = Write::Table { index: LIMITS.tables_max, extent: Default::default() };
+    let write = Write::Table {
+        index: LIMITS.tables_max,
+        extent: Default::default(),
+        picking: Default::default(),
+    };
     assert!(matches!(datapath.maps().apply(&[write]), Err(Error::Index { .. })));
 }
 
@@ -227,13 +233,26 @@ fn an_index_outside_a_map_is_refused_before_anything_is_written() {
 #[repr(C)]
 struct SelectCall {
     key: FrontendKey,
-    random: u32,
+    client_hash: u32,
+    netns_cookie: u64,
+    first: u32,
+    second: u32,
     verdict: u32,
     reason: u32,
     backend: u32,
     address: abi::IpAddress,
     port: zerocopy::byteorder::big_endian::U16,
-    reserved: [u16; 3],
+    reserved: u16,
+}
+
+/// What comes before the question in the packet.
+const ETHERNET_HEADER_BYTES: usize = 14;
+
+/// Who asks.
+#[derive(Clone, Copy, Default)]
+struct Client {
+    hash: u32,
+    netns_cookie: u64,
 }
 
 /// Asks the programs' own function, on the maps of `maps`.
@@ -248,14 +267,28 @@ impl<'obj> Selector<'obj> {
         open.maps.tables.reuse_fd(maps.tables_map.as_fd()).expect("tables");
         open.maps.slots.reuse_fd(maps.slots_map.as_fd()).expect("slots");
         open.maps.backends.reuse_fd(maps.backends_map.as_fd()).expect("backends");
+        open.maps.networks.reuse_fd(maps.networks.as_fd()).expect("networks");
+        open.maps.settings.reuse_fd(maps.settings_map.as_fd()).expect("settings");
+        open.maps.cursors.reuse_fd(maps.cursors.as_fd()).expect("cursors");
+        open.maps.loads.reuse_fd(maps.loads.as_fd()).expect("loads");
+        open.maps.affinities.reuse_fd(maps.affinities.as_fd()).expect("affinities");
         Self { skel: open.load().expect("the object loads") }
     }
 
-    fn select(&self, key: FrontendKey, random: u32) -> Selection {
-        let mut call = SelectCall { key, random, ..SelectCall::default() };
-        let input =
-            ProgramInput { context_in: Some(call.as_mut_bytes()), ..ProgramInput::default() };
+    fn select(&self, key: FrontendKey, client: Client, first: u32, second: u32) -> Selection {
+        let (client_hash, netns_cookie) = (client.hash, client.netns_cookie);
+        let call =
+            SelectCall { key, client_hash, netns_cookie, first, second, ..SelectCall::default() };
+        let mut packet = [0u8; ETHERNET_HEADER_BYTES].to_vec();
+        packet.extend_from_slice(call.as_bytes());
+        let mut answer = packet.clone();
+        let input = ProgramInput {
+            data_in: Some(&packet),
+            data_out: Some(&mut answer),
+            ..ProgramInput::default()
+        };
         self.skel.progs.test_select.test_run(input).expect("the program runs");
+        let call = SelectCall::read_from_bytes(&answer[ETHERNET_HEADER_BYTES..]).expect("a call");
         let reason = Reason::from_number(call.reason as u16);
         match call.verdict {
             0 => Selection::Passed(reason.expect("a reason")),
@@ -272,11 +305,22 @@ fn vip(last: u8) -> IpAddr {
 /// Services with random ports, endpoints, weights and health; `None` takes no part.
 fn services() -> impl Strategy<Value = Vec<Service>> {
     let endpoints = prop::collection::vec((1u8..250, any::<bool>(), 0u32..50), 0..12);
-    let parts = (prop::collection::btree_set(80u16..84, 0..4), endpoints, any::<bool>());
+    let ports = prop::collection::btree_set(80u16..84, 0..4);
+    let parts = (ports, endpoints, any::<bool>(), any::<bool>());
     prop::collection::vec(parts, 0..6).prop_map(|services| {
-        let build = |(number, (ports, endpoints, entry)): (usize, (_, Vec<_>, bool))| {
-            service(number as u8, ports, endpoints, entry)
-        };
+        let build =
+            |(number, (ports, endpoints, entry, hashed)): (usize, (_, Vec<_>, bool, bool))| {
+                let mut service = service(number as u8, ports, endpoints, entry);
+                if hashed {
+                    service.load_balancing.algorithm = Algorithm::ConsistentHash;
+                }
+                if entry {
+                    let prefix_bits = 16 + 2 * number as u8;
+                    service.networks =
+                        vec![AddressBlock { address: [10, 50, 0, 0].into(), prefix_bits }];
+                }
+                service
+            };
         services.into_iter().enumerate().map(build).collect()
     })
 }
@@ -309,6 +353,10 @@ fn service(
         object_name: format!("s{number}"),
         source: if entry { Source::ServiceEntry } else { Source::Kubernetes },
         addresses: vec![vip(number)],
+        networks: Vec::new(),
+        external_addresses: Vec::new(),
+        node_ports: Vec::new(),
+        external_local: false,
         ports: ports.iter().map(port).collect(),
         load_balancing: LoadBalancing::default(),
         endpoints: endpoints.into_iter().map(endpoint).collect(),
@@ -339,12 +387,19 @@ fn the_kernel_chooses_exactly_as_plan_says() {
             datapath.maps().apply(&change.writes).expect("the writes apply");
             crate::grace_period().expect("a grace period");
             layout.release();
-            for address in (0..7).map(vip) {
+            let in_blocks = [[10, 50, 0, 1], [10, 50, 3, 1], [10, 50, 200, 1]].map(IpAddr::from);
+            for address in (0..7).map(vip).chain(in_blocks) {
                 for port in 80..85 {
                     let key = FrontendKey::port(address, port, abi::PROTOCOL_TCP);
-                    for random in randoms.iter().chain([&0, &u32::MAX]) {
-                        let expected = select(&image, &key, *random);
-                        prop_assert_eq!(selector.select(key, *random), expected);
+                    for number in randoms.iter().copied().chain([0, u32::MAX]) {
+                        let client = Client { hash: number.rotate_left(7), netns_cookie: 1 };
+                        let circumstances = Circumstances {
+                            number,
+                            client_hash: client.hash,
+                            ..Circumstances::default()
+                        };
+                        let expected = select(&image, &key, &circumstances);
+                        prop_assert_eq!(selector.select(key, client, number, 0), expected);
                     }
                 }
             }
@@ -353,4 +408,106 @@ fn the_kernel_chooses_exactly_as_plan_says() {
         .expect("C and Rust agree");
     let read_back = Layout::recover(LIMITS, &datapath.maps().contents().expect("contents"));
     assert_eq!(read_back.fill()[3].1, layout.borrow().fill()[3].1, "the maps read back whole");
+}
+
+/// One service of `count` endpoints at 10.96.0.1:80, picked from as `balancing` says.
+struct OneService<'obj> {
+    selector: Selector<'obj>,
+    datapath: Datapath,
+    layout: Layout,
+}
+
+impl<'obj> OneService<'obj> {
+    fn new(place: &Place, storage: &'obj mut MaybeUninit<libbpf_rs::OpenObject>) -> Self {
+        let datapath = place.load();
+        let selector = Selector::new(datapath.maps(), storage);
+        Self { selector, datapath, layout: Layout::new(LIMITS) }
+    }
+
+    fn set(&mut self, balancing: &LoadBalancing, count: u8) {
+        let endpoints = (1..=count).map(|last| (last, true, 1)).collect();
+        let mut one = service(1, [80].into(), endpoints, false);
+        one.load_balancing = balancing.clone();
+        let change = self.layout.change_to(&image(vec![one]));
+        self.datapath.maps().apply(&change.writes).expect("the writes apply");
+    }
+
+    /// Last byte of the endpoint's address.
+    fn dial(&self, netns_cookie: u64, first: u32, second: u32) -> u8 {
+        let key = FrontendKey::port(vip(1), 80, abi::PROTOCOL_TCP);
+        match self.selector.select(key, Client { hash: 0, netns_cookie }, first, second) {
+            Selection::Balanced(target) => target.address.word[15],
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn round_robin_goes_around() {
+    let place = Place::new("cursor");
+    let mut storage = MaybeUninit::uninit();
+    let mut one = OneService::new(&place, &mut storage);
+    one.set(&LoadBalancing { algorithm: Algorithm::RoundRobin, ..Default::default() }, 3);
+    let dialled: Vec<u8> = (0..7).map(|_| one.dial(1, 0, 0)).collect();
+    assert_eq!(dialled, [1, 2, 3, 1, 2, 3, 1]);
+}
+
+#[test]
+fn a_session_stays_for_each_client_and_ends_by_disuse() {
+    let place = Place::new("affinity");
+    let mut storage = MaybeUninit::uninit();
+    let mut one = OneService::new(&place, &mut storage);
+    one.set(&LoadBalancing { affinity_seconds: Some(3_600), ..Default::default() }, 10);
+    let first = one.dial(1, 0, 0);
+    let others: Vec<u8> = (0..5).map(|n| one.dial(1, n << 29, 0)).collect();
+    assert_eq!(others, [first; 5], "whatever is drawn, the first draw counts");
+    assert_ne!(one.dial(2, u32::MAX, 0), first, "another client draws for itself");
+    // A timeout of zero seconds has always passed.
+    one.set(&LoadBalancing { affinity_seconds: Some(0), ..Default::default() }, 10);
+    assert_ne!(one.dial(1, u32::MAX, 0), first);
+}
+
+#[test]
+fn of_two_choices_the_less_loaded_backend_wins() {
+    let place = Place::new("two-choices");
+    let mut storage = MaybeUninit::uninit();
+    let mut one = OneService::new(&place, &mut storage);
+    one.set(&LoadBalancing { algorithm: Algorithm::LeastRequest, ..Default::default() }, 2);
+    assert_eq!(one.dial(1, 0, u32::MAX), 1, "equal loads: the first choice");
+    let load = |last: u8, connections: u32| {
+        let maps = one.datapath.maps();
+        let backends = maps.contents().expect("contents").backends;
+        let (index, backend) = backends
+            .into_iter()
+            .find(|(_, backend)| backend.address.word[15] == last)
+            .expect("the backend");
+        let value = abi::BackendLoad { incarnation: backend.incarnation, connections };
+        let flags = libbpf_rs::MapFlags::ANY;
+        libbpf_rs::MapCore::update(&maps.loads, index.as_bytes(), value.as_bytes(), flags)
+            .expect("a load");
+    };
+    load(1, 5);
+    assert_eq!(one.dial(1, 0, u32::MAX), 2);
+    load(2, 6);
+    assert_eq!(one.dial(1, 0, u32::MAX), 1);
+    assert_eq!(one.dial(1, u32::MAX, 0), 1);
+}
+
+#[test]
+fn registry_only_refuses_what_nothing_names() {
+    let place = Place::new("registry");
+    let mut storage = MaybeUninit::uninit();
+    let one = OneService::new(&place, &mut storage);
+    let dial = |address: [u8; 4]| {
+        let key = FrontendKey::port(address.into(), 80, abi::PROTOCOL_TCP);
+        one.selector.select(key, Client::default(), 0, 0)
+    };
+    let unknown = Selection::Passed(Reason::UnknownDestination);
+    assert_eq!(dial([192, 0, 2, 1]), unknown);
+    let settings = abi::Settings { flags: abi::Settings::REGISTRY_ONLY, ..Default::default() };
+    one.datapath.maps().set_settings(&settings).expect("settings");
+    assert_eq!(dial([192, 0, 2, 1]), Selection::Refused(Reason::NotInRegistry));
+    for local in [[127, 0, 0, 1], [169, 254, 1, 1], [224, 0, 0, 1]] {
+        assert_eq!(dial(local), unknown, "{local:?}");
+    }
 }
