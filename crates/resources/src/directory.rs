@@ -15,6 +15,10 @@ pub struct Directory {
     path: PathBuf,
     store: Store,
     snapshot: Arc<Snapshot>,
+    /// What was said when the snapshot was made.
+    problems: Vec<Problem>,
+    /// The generation of the store that it was made from.
+    generation: u64,
 }
 
 /// What is in force after a reload.
@@ -31,7 +35,13 @@ impl Directory {
     pub fn open(path: impl Into<PathBuf>, options: Options) -> io::Result<Self> {
         let path = path.into();
         std::fs::read_dir(&path)?;
-        Ok(Self { path, store: Store::new(options), snapshot: Arc::default() })
+        Ok(Self {
+            path,
+            store: Store::new(options),
+            snapshot: Arc::default(),
+            problems: Vec::new(),
+            generation: 0,
+        })
     }
 
     /// Where it is.
@@ -51,13 +61,22 @@ impl Directory {
             Err(error) => (self.store.sources(), Some(self.unreadable(&error))),
         };
         let mut problems = self.store.apply(&files);
-        let (next, compile_problems) = snapshot(&self.store, &self.snapshot);
+        self.compile();
         problems.extend(unreadable);
-        problems.extend(compile_problems);
+        problems.extend(self.problems.iter().cloned());
+        Update { snapshot: self.snapshot.clone(), problems }
+    }
+
+    fn compile(&mut self) {
+        if self.generation == self.store.generation() {
+            return;
+        }
+        let (next, problems) = snapshot(&self.store, &self.snapshot);
         if next != *self.snapshot {
             self.snapshot = Arc::new(next);
         }
-        Update { snapshot: self.snapshot.clone(), problems }
+        self.problems = problems;
+        self.generation = self.store.generation();
     }
 
     fn unreadable(&self, error: &io::Error) -> Problem {

@@ -75,13 +75,20 @@ pub(crate) fn documents(
     }
 }
 
-/// The values up to the first error: after one, the parsers repeat it for ever.
+/// The values up to the first error. What the parsers yield after one is not to be looked at: it is
+/// the same error for ever, or a panic.
 fn until_error(values: impl Iterator<Item = Result<Value, String>>) -> Vec<Result<Value, String>> {
-    let mut has_failed = false;
-    values
-        .take_while(|value| !std::mem::replace(&mut has_failed, value.is_err()))
-        .filter(|value| !matches!(value, Ok(Value::Null)))
-        .collect()
+    let mut documents = Vec::new();
+    for value in values {
+        let is_error = value.is_err();
+        if !matches!(value, Ok(Value::Null)) {
+            documents.push(value);
+        }
+        if is_error {
+            break;
+        }
+    }
+    documents
 }
 
 fn yaml_value(document: serde_yaml_ng::Deserializer<'_>) -> Result<Value, serde_yaml_ng::Error> {
@@ -185,6 +192,11 @@ mod tests {
         assert!(values[0].is_ok() && values[2].is_ok());
         let message = values[1].clone().unwrap_err();
         assert!(message.contains("line 3") || message.contains("line 4"), "{message}");
+    }
+
+    #[test]
+    fn an_unknown_anchor_is_an_error() {
+        assert!(parse("a: {b: *nowhere}\nc: 1")[0].is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{Kind, ObjectKey, Options, Problem, Severity, Store};
 
 use endpoints::EndpointSet;
 use rules::Rules;
-use selection::Selection;
+use selection::{Entry, Selection};
 use workloads::Workloads;
 
 /// The model of everything that is in force in the store, with the names of its options. Services
@@ -31,7 +31,6 @@ use workloads::Workloads;
 /// healthy or not.
 pub fn snapshot(store: &Store, previous: &Snapshot) -> (Snapshot, Vec<Problem>) {
     let mut compiler = Compiler::new(store);
-    compiler.workload_entries();
     for (key, in_force) in store.in_force() {
         match &in_force.object.body {
             Body::Service(service) => compiler.kubernetes_service(key, service),
@@ -54,7 +53,7 @@ struct Compiler<'a> {
     /// The WorkloadEntries of each namespace.
     entries: HashMap<&'a str, Selection<'a>>,
     rules: Rules<'a>,
-    workloads: Workloads,
+    workloads: Workloads<'a>,
     services: BTreeMap<ServiceName, model::Service>,
     namespaces: BTreeMap<String, Labels>,
     problems: Vec<Problem>,
@@ -82,12 +81,10 @@ impl<'a> Compiler<'a> {
                     compiler.nodes.insert(&key.name, locality);
                 }
                 Body::EndpointSlice(slice) => compiler.endpoint_slice(key, slice),
-                Body::WorkloadEntry(entry) => {
-                    compiler.entries.entry(&key.namespace).or_default().add(key, entry);
-                }
                 _ => {}
             }
         }
+        compiler.workload_entries();
         compiler.destination_rules();
         compiler
     }
@@ -132,13 +129,15 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Workloads first: a service only refers to them.
+    /// Those that can be reached. They know their nodes, and services only refer to them.
     fn workload_entries(&mut self) {
-        for (key, entry) in self.entries.values().flat_map(Selection::all) {
-            if let Some(destination) = &entry.destination {
-                let place = endpoints::place_of(self.options, &self.nodes, destination);
-                self.workloads.add_entry(self.options, key, entry, destination, place);
-            }
+        for (key, in_force) in self.store.in_force() {
+            let Body::WorkloadEntry(entry) = &in_force.object.body else { continue };
+            let Some(destination) = &entry.destination else { continue };
+            let place = endpoints::place_of(self.options, &self.nodes, destination);
+            let id = self.workloads.add_entry(self.options, key, entry, destination, place);
+            let selection = self.entries.entry(&key.namespace).or_default();
+            selection.add(Entry { id, key, entry });
         }
     }
 
@@ -197,11 +196,11 @@ impl<'a> Compiler<'a> {
         ports: &[object::Port],
     ) {
         let Some(selection) = self.entries.get(name.namespace.as_str()) else { return };
-        for (key, entry) in selection.select(selector) {
+        for Entry { id, key, entry } in selection.select(selector) {
             let Some(destination) = &entry.destination else { continue };
             let place = endpoints::place_of(self.options, &self.nodes, destination);
             endpoints.add_destination(ports, destination, place, Some((key, entry.health)));
-            self.workloads.add_service(key, name);
+            self.workloads.add_service(id, name);
         }
     }
 

@@ -5,36 +5,42 @@ use std::collections::HashMap;
 use crate::ObjectKey;
 use crate::object::{Labels, WorkloadEntry};
 
+/// A WorkloadEntry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    /// Counts the WorkloadEntries of the mesh.
+    pub(super) id: usize,
+    pub(super) key: &'a ObjectKey,
+    pub(super) entry: &'a WorkloadEntry,
+}
+
 /// The WorkloadEntries of one namespace.
 #[derive(Debug, Default)]
 pub(super) struct Selection<'a> {
-    entries: Vec<(&'a ObjectKey, &'a WorkloadEntry)>,
+    entries: Vec<Entry<'a>>,
     /// Indices of the entries that carry a label, ascending.
     by_label: HashMap<(&'a str, &'a str), Vec<usize>>,
 }
 
 impl<'a> Selection<'a> {
-    pub(super) fn add(&mut self, key: &'a ObjectKey, entry: &'a WorkloadEntry) {
-        for (name, value) in &entry.labels {
+    pub(super) fn add(&mut self, entry: Entry<'a>) {
+        for (name, value) in &entry.entry.labels {
             self.by_label.entry((name, value)).or_default().push(self.entries.len());
         }
-        self.entries.push((key, entry));
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = (&'a ObjectKey, &'a WorkloadEntry)> {
-        self.entries.iter().copied()
+        self.entries.push(entry);
     }
 
     /// The entries that carry every label of the selector; an empty selector selects nothing.
     pub(super) fn select<'s>(
         &'s self,
         selector: &'s Labels,
-    ) -> impl Iterator<Item = (&'a ObjectKey, &'a WorkloadEntry)> + 's {
+    ) -> impl Iterator<Item = Entry<'a>> + 's {
         let lists = selector.iter().map(|(name, value)| self.of_label(name, value));
         let rarest = lists.min_by_key(|list| list.len());
         let candidates = rarest.unwrap_or_default().iter().map(|index| self.entries[*index]);
-        candidates.filter(|(_, entry)| {
-            selector.iter().all(|(name, value)| entry.labels.get(name) == Some(value))
+        candidates.filter(|candidate| {
+            let labels = &candidate.entry.labels;
+            selector.iter().all(|(name, value)| labels.get(name) == Some(value))
         })
     }
 

@@ -1,6 +1,6 @@
 //! The workloads behind the endpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use model::{ServiceName, Workload, WorkloadName};
 
@@ -10,24 +10,28 @@ use crate::{ObjectKey, Options};
 
 /// Workloads under construction.
 #[derive(Debug, Default)]
-pub(super) struct Workloads {
-    entries: BTreeMap<WorkloadName, Workload>,
+pub(super) struct Workloads<'a> {
+    entries: Vec<Workload>,
+    /// Namespace and name of each entry.
+    taken: HashSet<(&'a str, &'a str)>,
     pods: BTreeMap<WorkloadName, Workload>,
 }
 
-impl Workloads {
+impl<'a> Workloads<'a> {
+    /// Adds the workload of a WorkloadEntry; it has the number that is returned.
     pub(super) fn add_entry(
         &mut self,
         options: &Options,
-        key: &ObjectKey,
+        key: &'a ObjectKey,
         entry: &WorkloadEntry,
         destination: &Destination,
         place: Place,
-    ) {
+    ) -> usize {
         let name = WorkloadName::new(&key.namespace, &key.name);
-        let workload = Workload {
-            name: name.clone(),
+        self.taken.insert((&key.namespace, &key.name));
+        self.entries.push(Workload {
             uid: format!("{}/networking.istio.io/WorkloadEntry/{name}", options.cluster),
+            name,
             addresses: vec![destination.address],
             labels: entry.labels.clone(),
             service_account: destination.service_account.clone(),
@@ -37,16 +41,13 @@ impl Workloads {
             cluster: String::new(),
             health: entry.health,
             services: Vec::new(),
-        };
-        self.entries.insert(name, workload);
+        });
+        self.entries.len() - 1
     }
 
-    /// A WorkloadEntry serves a service.
-    pub(super) fn add_service(&mut self, key: &ObjectKey, service: &ServiceName) {
-        let name = WorkloadName::new(&key.namespace, &key.name);
-        if let Some(workload) = self.entries.get_mut(&name) {
-            workload.services.push(service.clone());
-        }
+    /// The WorkloadEntry of that number serves a service.
+    pub(super) fn add_service(&mut self, id: usize, service: &ServiceName) {
+        self.entries[id].services.push(service.clone());
     }
 
     /// The pods of a slice serve a service. Returns those whose name a WorkloadEntry has taken.
@@ -60,8 +61,9 @@ impl Workloads {
         let mut taken = BTreeSet::new();
         for endpoint in &slice.endpoints {
             let Some((namespace, name)) = &endpoint.pod else { continue };
+            let is_taken = self.taken.contains(&(namespace.as_str(), name.as_str()));
             let name = WorkloadName::new(namespace, name);
-            if self.entries.contains_key(&name) {
+            if is_taken {
                 taken.insert(name);
                 continue;
             }
@@ -79,14 +81,13 @@ impl Workloads {
     }
 
     pub(super) fn finish(self) -> BTreeMap<WorkloadName, Workload> {
-        let mut workloads = self.pods;
-        workloads.extend(self.entries);
-        for workload in workloads.values_mut() {
+        let workloads = self.pods.into_values().chain(self.entries).map(|mut workload| {
             workload.addresses.sort();
             workload.services.sort();
             workload.services.dedup();
-        }
-        workloads
+            (workload.name.clone(), workload)
+        });
+        workloads.collect()
     }
 }
 

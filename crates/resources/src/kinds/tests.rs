@@ -39,7 +39,10 @@ fn service() {
             ("clusterIP: None, clusterIPs: [None], ports: null", &[]),
             ("ports: [{port: 80}]", &["warning spec.clusterIP: not set"]),
             ("clusterIP: 10.0.0.1", &["error spec.ports: missing"]),
-            ("clusterIP: 10.0.0, ports: [{port: 80}]", &["error spec.clusterIP: \"10.0.0\" is not"]),
+            (
+                "clusterIP: 10.0.0, ports: [{port: 80}]",
+                &["error spec.clusterIP: \"10.0.0\" is not"],
+            ),
             (
                 "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.2], ports: [{port: 80}]",
                 &["error spec.clusterIPs[0]: \"10.0.0.2\" differs"],
@@ -138,7 +141,10 @@ fn workload_entry() {
             ("network: n", &["warning spec.address: not set"]),
             ("address: vm.example.com", &["warning spec.address: host name \"vm.example.com\""]),
             ("address: 10.0.0.256", &["error spec.address: \"10.0.0.256\" is not an IP address"]),
-            ("address: unix:///run/x", &["error spec.address: \"unix:///run/x\": the mesh does not"]),
+            (
+                "address: unix:///run/x",
+                &["error spec.address: \"unix:///run/x\": the mesh does not"],
+            ),
             ("address: 10.0.0.1, weight: -1", &["error spec.weight: -1 is not a weight"]),
             ("address: 10.0.0.1, locality: eu//1", &["error spec.locality: \"eu//1\" is not"]),
             ("address: 10.0.0.1, ports: {http: 0}", &["error spec.ports.http: 0 is not a port"]),
@@ -157,7 +163,7 @@ fn service_entry() {
         template,
         &[
             ("hosts: [a.example.com, '*.example.com'], location: MESH_EXTERNAL", &[]),
-            ("{}", &["error spec: missing field `hosts`"]),
+            ("resolution: STATIC", &["error spec: missing field `hosts`"]),
             ("hosts: []", &["error spec.hosts: no host"]),
             ("hosts: ['*']", &["error spec.hosts[0]: \"*\" is not a host name"]),
             ("hosts: [a], location: HERE", &["error spec.location: \"HERE\" is not one of"]),
@@ -188,7 +194,9 @@ fn service_entry() {
                 &["error spec.endpoints[0].address: \"b.example.com\" is not an IP address"],
             ),
             (
-                &format!("{inline} [{{address: 10.0.0.1}}], workloadSelector: {{labels: {{a: b}}}}"),
+                &format!(
+                    "{inline} [{{address: 10.0.0.1}}], workloadSelector: {{labels: {{a: b}}}}"
+                ),
                 &["error spec.workloadSelector: must not be set together"],
             ),
             (
@@ -217,7 +225,10 @@ fn service_entry_ports() {
             ("{number: 80}", &["error spec.ports[0]: missing field `name`"]),
             ("{number: 65536, name: p}", &["error spec.ports[0].number: 65536 is not a port"]),
             ("{number: 1, name: p, targetPort: -1}", &["error spec.ports[0].targetPort: -1"]),
-            ("{number: 1, name: p}, {number: 1, name: q}", &["error spec.ports[1].number: another"]),
+            (
+                "{number: 1, name: p}, {number: 1, name: q}",
+                &["error spec.ports[1].number: another"],
+            ),
             ("{number: 1, name: p}, {number: 2, name: p}", &["error spec.ports[1].name: another"]),
         ],
     );
@@ -232,7 +243,7 @@ fn destination_rule() {
         &[
             ("host: web", &[]),
             ("host: '*.example.com'", &[]),
-            ("{}", &["error spec: missing field `host`"]),
+            ("exportTo: []", &["error spec: missing field `host`"]),
             ("host: 'a b'", &["error spec.host: \"a b\" is not a host name"]),
             (
                 "host: web, subsets: [{name: v1}], workloadSelector: {}, exportTo: [.]",

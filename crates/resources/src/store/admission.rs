@@ -10,23 +10,13 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::claims::{self, Claim, Ledger};
+use super::{Candidate, InForce, Objects};
 use crate::object::Object;
 use crate::{ObjectKey, Options};
 
-/// What could be in force for an object; at least one of the two is there.
-#[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    /// The version in the files, if it is valid.
-    pub(super) fresh: Option<Arc<Object>>,
-    /// The version that was in force until now.
-    pub(super) last: Option<Arc<Object>>,
-}
-
-/// Who is in force, and who is not.
+/// Whose version in the files is refused, and why.
 #[derive(Debug, Default)]
 pub(super) struct Decision {
-    pub(super) in_force: BTreeMap<ObjectKey, Arc<Object>>,
-    /// Objects whose version in the files is refused.
     pub(super) refused: BTreeMap<ObjectKey, Conflict>,
 }
 
@@ -38,55 +28,43 @@ pub(super) struct Conflict {
 }
 
 /// A candidate that claims something.
-struct Contender {
-    key: ObjectKey,
-    fresh: Option<Version>,
-    last: Option<Version>,
+#[derive(Debug)]
+struct Contender<'a> {
+    key: &'a ObjectKey,
+    created: Option<&'a Time>,
+    fresh: Option<Arc<Version>>,
+    last: Option<Arc<Version>>,
 }
 
+#[derive(Debug, PartialEq, Eq)]
 struct Version {
     object: Arc<Object>,
     claims: Vec<Claim>,
 }
 
-/// Decides.
-pub(super) fn decide(candidates: BTreeMap<ObjectKey, Candidate>, options: &Options) -> Decision {
-    let mut decision = Decision::default();
-    let mut contenders = Vec::new();
-    for (key, candidate) in candidates {
-        let contender = Contender::new(key, candidate, options);
-        if contender.is_modest() {
-            let version = contender.fresh.or(contender.last);
-            decision.in_force.extend(version.map(|version| (contender.key, version.object)));
-        } else {
-            contenders.push(contender);
+/// Decides. The result stays the same when it is decided again with that result in force.
+pub(super) fn decide(candidates: &[Candidate<'_>], options: &Options) -> Decision {
+    let contenders = candidates.iter().map(|candidate| Contender::new(candidate, options));
+    let mut contenders: Vec<_> = contenders.filter(|it| !it.is_modest()).collect();
+    contenders.sort_by_key(|contender| (contender.created, contender.key));
+    loop {
+        let refused = refused(&contenders);
+        // One that was refused for the sake of another that was refused itself has a second chance.
+        if refused.is_empty() || !adopt(&mut contenders, &refused) {
+            return Decision { refused };
         }
     }
-    contenders.sort_by(|a, b| a.seniority().cmp(&b.seniority()));
-    decision.refused = refused(&contenders);
-    for contender in contenders {
-        let is_refused = decision.refused.contains_key(&contender.key);
-        let version = match contender.fresh {
-            Some(fresh) if !is_refused => Some(fresh),
-            _ => contender.last,
-        };
-        decision.in_force.extend(version.map(|version| (contender.key, version.object)));
-    }
-    decision
 }
 
 /// The contenders whose fresh version is refused. Each round gives those that were refused so far
 /// their last good version back, which may cost others theirs; a round without that ends it.
-fn refused(contenders: &[Contender]) -> BTreeMap<ObjectKey, Conflict> {
+fn refused(contenders: &[Contender<'_>]) -> BTreeMap<ObjectKey, Conflict> {
     let mut refused = BTreeMap::new();
     loop {
         let mut ledger = Ledger::default();
         for contender in contenders {
-            if let Some(last) = &contender.last
-                && (!contender.is_changed() || refused.contains_key(&contender.key))
-            {
-                ledger.enter(&contender.key, &last.claims);
-            }
+            let stays = !contender.is_changed() || refused.contains_key(contender.key);
+            ledger.enter(contender.key, contender.kept_claims(stays));
         }
         let changed = contenders.iter().filter(|it| it.last.is_some() && it.is_changed());
         let round = admit(changed, &refused, &mut ledger);
@@ -103,15 +81,15 @@ fn refused(contenders: &[Contender]) -> BTreeMap<ObjectKey, Conflict> {
 
 /// Enters the fresh versions in turn, and returns those that can't be.
 fn admit<'a>(
-    contenders: impl Iterator<Item = &'a Contender>,
+    contenders: impl Iterator<Item = &'a Contender<'a>>,
     refused: &BTreeMap<ObjectKey, Conflict>,
     ledger: &mut Ledger<'a>,
 ) -> Vec<(ObjectKey, Conflict)> {
     let mut round = Vec::new();
-    for contender in contenders.filter(|contender| !refused.contains_key(&contender.key)) {
+    for contender in contenders.filter(|contender| !refused.contains_key(contender.key)) {
         let Some(fresh) = &contender.fresh else { continue };
-        match ledger.conflict(&fresh.claims) {
-            None => ledger.enter(&contender.key, &fresh.claims),
+        match ledger.conflict(contender.key, &fresh.claims) {
+            None => ledger.enter(contender.key, fresh.claims.iter()),
             Some((claim, holder)) => {
                 let conflict = Conflict { claim: claim.clone(), holder: holder.clone() };
                 round.push((contender.key.clone(), conflict));
@@ -121,16 +99,45 @@ fn admit<'a>(
     round
 }
 
+/// Puts the versions in force that are not refused. False when they were already.
+fn adopt(contenders: &mut [Contender<'_>], refused: &BTreeMap<ObjectKey, Conflict>) -> bool {
+    let mut is_other = false;
+    for contender in contenders {
+        if contender.is_changed() && !refused.contains_key(contender.key) {
+            contender.last = contender.fresh.clone();
+            is_other = true;
+        }
+    }
+    is_other
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// What is in force from now on.
+    pub(super) fn in_force(&self, candidates: &[Candidate<'_>]) -> Objects {
+        let versions = candidates.iter().filter_map(|candidate| {
+            let is_refused = self.refused.contains_key(candidate.key);
+            let fresh = candidate.fresh.filter(|_| !is_refused);
+            let object = fresh.or(candidate.last)?.clone();
+            Some((candidate.key.clone(), InForce { object, place: candidate.place.clone() }))
+        });
+        versions.collect()
+    }
+}
+
 // === impl Contender ===
 
-impl Contender {
-    fn new(key: ObjectKey, candidate: Candidate, options: &Options) -> Self {
-        let version = |object: Arc<Object>| {
-            let claims = claims::claims(&key, &object, options);
-            Version { object, claims }
+impl<'a> Contender<'a> {
+    fn new(candidate: &Candidate<'a>, options: &Options) -> Self {
+        let key = candidate.key;
+        let version = |object: &'a Arc<Object>| {
+            let claims = claims::claims(key, object, options);
+            Arc::new(Version { object: object.clone(), claims })
         };
+        let created = candidate.fresh.or(candidate.last).and_then(|object| object.created.as_ref());
         let (fresh, last) = (candidate.fresh.map(version), candidate.last.map(version));
-        Self { key, fresh, last }
+        Self { key, created, fresh, last }
     }
 
     /// Claims nothing.
@@ -141,15 +148,14 @@ impl Contender {
 
     /// Is the version in the files valid and another than the one in force?
     fn is_changed(&self) -> bool {
-        match (&self.fresh, &self.last) {
-            (Some(fresh), Some(last)) => fresh.object != last.object,
-            (fresh, _) => fresh.is_some(),
-        }
+        self.fresh.is_some() && self.fresh != self.last
     }
 
-    /// Sorts the older first.
-    fn seniority(&self) -> (Option<&Time>, &ObjectKey) {
-        let version = self.fresh.as_ref().or(self.last.as_ref());
-        (version.and_then(|version| version.object.created.as_ref()), &self.key)
+    /// What it holds now and goes on to hold: everything, or what the fresh version claims as well.
+    fn kept_claims(&self, stays: bool) -> impl Iterator<Item = &Claim> {
+        let claims = self.last.iter().flat_map(|last| &last.claims);
+        claims.filter(move |claim| {
+            stays || self.fresh.as_ref().is_some_and(|fresh| fresh.claims.contains(claim))
+        })
     }
 }

@@ -87,28 +87,35 @@ impl fmt::Display for Claim {
 // === impl Ledger ===
 
 impl<'a> Ledger<'a> {
-    /// The first of the claims that another object holds, and that object.
-    pub(super) fn conflict(&self, claims: &'a [Claim]) -> Option<(&'a Claim, &'a ObjectKey)> {
-        claims.iter().find_map(|claim| Some((claim, self.holder(claim)?)))
+    /// The first of the object's claims that another object holds, and that object.
+    pub(super) fn conflict(
+        &self,
+        key: &ObjectKey,
+        claims: &'a [Claim],
+    ) -> Option<(&'a Claim, &'a ObjectKey)> {
+        claims.iter().find_map(|claim| {
+            let mut holders = self.holders(claim);
+            Some((claim, holders.find(|holder| *holder != key)?))
+        })
     }
 
     /// From now on the claims are the object's.
-    pub(super) fn enter(&mut self, key: &'a ObjectKey, claims: &'a [Claim]) {
-        self.holders.extend(claims.iter().map(|claim| (claim, key)));
+    pub(super) fn enter(&mut self, key: &'a ObjectKey, claims: impl Iterator<Item = &'a Claim>) {
+        self.holders.extend(claims.map(|claim| (claim, key)));
     }
 
-    fn holder(&self, claim: &Claim) -> Option<&'a ObjectKey> {
-        let holder = match claim {
-            Claim::Address(address, None) => {
-                let last = Claim::Address(*address, Some((u16::MAX, Protocol::Udp)));
-                self.holders.range::<Claim, _>(claim..=&last).next().map(|(_, key)| key)
-            }
-            Claim::Address(address, Some(_)) => {
-                let whole = self.holders.get(&Claim::Address(*address, None));
-                whole.or_else(|| self.holders.get(claim))
-            }
-            _ => self.holders.get(claim),
+    /// Those that hold something of it.
+    fn holders(&self, claim: &Claim) -> impl Iterator<Item = &'a ObjectKey> {
+        let (first, last, whole) = match claim {
+            Claim::Address(address, port) => (
+                Claim::Address(*address, *port),
+                Claim::Address(*address, port.or(Some((u16::MAX, Protocol::Udp)))),
+                port.map(|_| Claim::Address(*address, None)),
+            ),
+            _ => (claim.clone(), claim.clone(), None),
         };
-        holder.copied()
+        let parts = self.holders.range::<Claim, _>(first..=last).map(|(_, key)| *key);
+        let whole = whole.and_then(|whole| self.holders.get(&whole).copied());
+        whole.into_iter().chain(parts)
     }
 }

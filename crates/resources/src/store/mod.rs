@@ -19,16 +19,21 @@ use crate::document::Outcome;
 use crate::object::Object;
 use crate::{FileContent, ObjectKey, Options, Problem};
 
-use admission::Candidate;
 use parsed::ParsedFile;
+use report::Report;
 
 /// The objects that are in force, and where each came from.
 #[derive(Debug, Default)]
 pub struct Store {
     options: Options,
-    files: BTreeMap<PathBuf, ParsedFile>,
-    in_force: BTreeMap<ObjectKey, InForce>,
+    files: Files,
+    in_force: Objects,
+    problems: Vec<Problem>,
+    generation: u64,
 }
+
+type Files = BTreeMap<PathBuf, ParsedFile>;
+type Objects = BTreeMap<ObjectKey, InForce>;
 
 /// An object that is in force.
 #[derive(Clone, Debug)]
@@ -48,13 +53,25 @@ pub(crate) struct Place {
 
 /// An object of a file.
 #[derive(Clone, Debug)]
-struct Sighting {
+struct Sighting<'a> {
+    key: &'a ObjectKey,
     place: Place,
     /// None when it is not valid.
-    object: Option<Arc<Object>>,
+    object: Option<&'a Arc<Object>>,
 }
 
-type Sightings = BTreeMap<ObjectKey, Vec<Sighting>>;
+/// What could be in force for an object; at least one of the two versions is there, or the object is
+/// new and not valid.
+#[derive(Clone, Debug)]
+struct Candidate<'a> {
+    key: &'a ObjectKey,
+    /// The version in the files, if it is valid.
+    fresh: Option<&'a Arc<Object>>,
+    /// The version that was in force until now.
+    last: Option<&'a Arc<Object>>,
+    /// The place that counts for it.
+    place: Place,
+}
 
 impl Store {
     /// An empty store for a mesh of these names.
@@ -67,22 +84,22 @@ impl Store {
         &self.options
     }
 
-    /// Takes the directory as it is now, and tells everything there is to say about it. Only files
-    /// that changed are parsed again. No I/O and no clock.
+    /// Takes the directory as it is now, and tells everything there is to say about it. Only what
+    /// changed is parsed again. No I/O and no clock.
     pub fn apply(&mut self, files: &BTreeMap<PathBuf, FileContent>) -> Vec<Problem> {
+        if self.is_same(files) {
+            return self.problems.clone();
+        }
+        self.generation += 1;
         self.parse(files);
-        let sightings = self.sightings();
-        let (candidates, places) = self.candidates(&sightings);
-        let decision = admission::decide(candidates, &self.options);
-        self.in_force = decision
-            .in_force
-            .into_iter()
-            .filter_map(|(key, object)| {
-                let place = places.get(&key)?.clone();
-                Some((key, InForce { object, place }))
-            })
-            .collect();
-        report::problems(self, &sightings, &places, &decision.refused)
+        let sightings = sightings(&self.files);
+        let candidates = candidates(&sightings, &self.in_force, &doubtful_files(&self.files));
+        let decision = admission::decide(&candidates, &self.options);
+        let in_force = decision.in_force(&candidates);
+        let report = Report { files: &self.files, candidates: &candidates, in_force: &in_force };
+        self.problems = report.problems(&sightings, &decision);
+        self.in_force = in_force;
+        self.problems.clone()
     }
 
     /// The objects that are in force.
@@ -90,9 +107,22 @@ impl Store {
         &self.in_force
     }
 
+    /// Another number means that other objects may be in force.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The files as they were applied last.
     pub(crate) fn sources(&self) -> BTreeMap<PathBuf, FileContent> {
         self.files.iter().map(|(name, file)| (name.clone(), file.content().clone())).collect()
+    }
+
+    fn is_same(&self, files: &BTreeMap<PathBuf, FileContent>) -> bool {
+        let pairs = || self.files.iter().zip(files);
+        self.files.len() == files.len()
+            && pairs().all(|((old_name, old), (name, content))| {
+                old_name == name && old.content() == content
+            })
     }
 
     fn parse(&mut self, files: &BTreeMap<PathBuf, FileContent>) {
@@ -102,68 +132,72 @@ impl Store {
             self.files.insert(name.clone(), parsed);
         }
     }
+}
 
-    /// Every place where an object was seen, in the order of the paths.
-    fn sightings(&self) -> Sightings {
-        let mut sightings = Sightings::new();
-        for (place, entry) in self.files.values().flat_map(ParsedFile::entries) {
-            let (key, object) = match &entry.outcome {
-                Outcome::Accepted(key, object) => (key, Some(object.clone())),
-                Outcome::Rejected(key) => (key, None),
-                Outcome::Ignored | Outcome::Unidentified => continue,
-            };
-            sightings.entry(key.clone()).or_default().push(Sighting { place, object });
-        }
-        sightings
-    }
+/// Every object of every file; those of one object side by side, in the order of the paths.
+fn sightings(files: &Files) -> Vec<Sighting<'_>> {
+    let entries = files.values().flat_map(ParsedFile::entries);
+    let sightings = entries.filter_map(|(place, entry)| {
+        let (key, object) = match &entry.outcome {
+            Outcome::Accepted(key, object) => (key, Some(object)),
+            Outcome::Rejected(key) => (key, None),
+            Outcome::Ignored | Outcome::Unidentified => return None,
+        };
+        Some(Sighting { key, place, object })
+    });
+    let mut sightings: Vec<_> = sightings.collect();
+    sightings.sort_by_key(|sighting| sighting.key);
+    sightings
+}
 
-    /// What could be in force for each object, and the place that counts for it.
-    fn candidates(
-        &self,
-        sightings: &Sightings,
-    ) -> (BTreeMap<ObjectKey, Candidate>, BTreeMap<ObjectKey, Place>) {
-        let mut candidates = BTreeMap::new();
-        let mut places = BTreeMap::new();
-        for (key, list) in sightings {
-            let incumbent = self.in_force.get(key);
-            let Some(sighting) = choose(list, incumbent) else { continue };
-            let last = incumbent.map(|incumbent| incumbent.object.clone());
-            candidates.insert(key.clone(), Candidate { fresh: sighting.object.clone(), last });
-            places.insert(key.clone(), sighting.place.clone());
-        }
-        let doubtful = self.doubtful_files();
-        for (key, incumbent) in &self.in_force {
-            let is_kept = !candidates.contains_key(key)
-                && incumbent.place.file.ancestors().any(|path| doubtful.contains(path));
-            if is_kept {
-                let last = Some(incumbent.object.clone());
-                candidates.insert(key.clone(), Candidate { fresh: None, last });
-                places.insert(key.clone(), incumbent.place.clone());
-            }
-        }
-        (candidates, places)
-    }
+/// One candidate for each object that was seen, or that may still be there; in the order of the keys.
+fn candidates<'a>(
+    sightings: &[Sighting<'a>],
+    in_force: &'a Objects,
+    doubtful: &BTreeSet<&Path>,
+) -> Vec<Candidate<'a>> {
+    let groups = sightings.chunk_by(|a, b| a.key == b.key);
+    let mut candidates: Vec<Candidate<'a>> = groups
+        .filter_map(|group| {
+            let incumbent = in_force.get(group.first()?.key);
+            let Sighting { key, place, object } = choose(group, incumbent)?.clone();
+            let last = incumbent.map(|incumbent| &incumbent.object);
+            Some(Candidate { key, fresh: object, last, place })
+        })
+        .collect();
+    let kept = in_force.iter().filter(|(key, incumbent)| {
+        incumbent.place.file.ancestors().any(|path| doubtful.contains(path))
+            && sightings.binary_search_by_key(key, |sighting| sighting.key).is_err()
+    });
+    candidates.extend(kept.map(|(key, incumbent)| Candidate {
+        key,
+        fresh: None,
+        last: Some(&incumbent.object),
+        place: incumbent.place.clone(),
+    }));
+    candidates.sort_by_key(|candidate| candidate.key);
+    candidates
+}
 
-    /// Files, and directories, of which it is not known what they contain now.
-    fn doubtful_files(&self) -> BTreeSet<&Path> {
-        let files = self.files.iter().filter(|(_, file)| !file.is_understood());
-        files.map(|(name, _)| name.as_path()).collect()
-    }
+/// Files, and directories, of which it is not known what they contain now.
+fn doubtful_files(files: &Files) -> BTreeSet<&Path> {
+    let files = files.iter().filter(|(_, file)| !file.is_understood());
+    files.map(|(name, _)| name.as_path()).collect()
 }
 
 /// The sighting that counts when an object is in several places: what is in force stays, else the
 /// first valid one in the order of the paths.
-fn choose<'a>(list: &'a [Sighting], incumbent: Option<&InForce>) -> Option<&'a Sighting> {
-    if list.len() < 2 {
-        return list.first();
+fn choose<'s, 'a>(
+    group: &'s [Sighting<'a>],
+    incumbent: Option<&InForce>,
+) -> Option<&'s Sighting<'a>> {
+    if group.len() < 2 {
+        return group.first();
     }
-    list.iter().min_by_key(|sighting| {
-        let rank = match incumbent {
-            Some(incumbent) if sighting.place.file == incumbent.place.file => {
-                u8::from(sighting.object.as_ref() != Some(&incumbent.object))
-            }
-            _ => 2,
-        };
-        (rank, rank == 2 && sighting.object.is_none())
+    group.iter().min_by_key(|sighting| match incumbent {
+        Some(incumbent) if sighting.place.file == incumbent.place.file => {
+            (u8::from(sighting.object != Some(&incumbent.object)), false)
+        }
+        _ => (2, sighting.object.is_none()),
     })
 }

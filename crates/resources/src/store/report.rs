@@ -1,11 +1,10 @@
 //! Everything there is to say about the files, once it is decided what is in force.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::admission::Conflict;
+use super::admission::{Conflict, Decision};
 use super::parsed::ParsedFile;
-use super::{Place, Sightings, Store};
+use super::{Candidate, Files, Objects, Place, Sighting};
 use crate::document::{Entry, Outcome};
 use crate::findings::Finding;
 use crate::{FileContent, ObjectKey, Problem, Severity};
@@ -14,34 +13,12 @@ const STAYS: &str = "the object stays as it was last good";
 const NOT_IN_FORCE: &str = "the object is not in force";
 const FILE_STAYS: &str = "objects of this file that are not found now stay as they were last good";
 
-/// The problems, in the order of the files.
-pub(super) fn problems(
-    store: &Store,
-    sightings: &Sightings,
-    places: &BTreeMap<ObjectKey, Place>,
-    refused: &BTreeMap<ObjectKey, Conflict>,
-) -> Vec<Problem> {
-    let report = Report { store, places };
-    let mut problems: Vec<Problem> = Vec::new();
-    for (name, file) in &store.files {
-        problems.extend(unreadable(name, file));
-        for (place, entry) in file.entries() {
-            let findings = entry.findings.iter();
-            problems.extend(findings.map(|finding| report.finding(&place, entry, finding)));
-        }
-    }
-    for (key, list) in sightings.iter().filter(|(_, list)| list.len() > 1) {
-        let copies = list.iter().map(|sighting| &sighting.place);
-        problems.extend(copies.filter_map(|place| report.duplicate(key, place)));
-    }
-    problems.extend(refused.iter().filter_map(|(key, conflict)| report.conflict(key, conflict)));
-    problems.sort_by(|a, b| (&a.file, a.document).cmp(&(&b.file, b.document)));
-    problems
-}
-
-struct Report<'a> {
-    store: &'a Store,
-    places: &'a BTreeMap<ObjectKey, Place>,
+/// What the report is about.
+pub(super) struct Report<'a> {
+    pub(super) files: &'a Files,
+    /// In the order of the keys.
+    pub(super) candidates: &'a [Candidate<'a>],
+    pub(super) in_force: &'a Objects,
 }
 
 fn unreadable(name: &Path, file: &ParsedFile) -> Option<Problem> {
@@ -60,6 +37,30 @@ fn unreadable(name: &Path, file: &ParsedFile) -> Option<Problem> {
 // === impl Report ===
 
 impl Report<'_> {
+    /// The problems, in the order of the files.
+    pub(super) fn problems(&self, sightings: &[Sighting<'_>], decision: &Decision) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (name, file) in self.files {
+            problems.extend(unreadable(name, file));
+            for (place, entry) in file.entries() {
+                let findings = entry.findings.iter();
+                problems.extend(findings.map(|finding| self.finding(&place, entry, finding)));
+            }
+        }
+        let groups = sightings.chunk_by(|a, b| a.key == b.key).filter(|group| group.len() > 1);
+        problems.extend(groups.flatten().filter_map(|sighting| self.duplicate(sighting)));
+        let refused = decision.refused.iter();
+        problems.extend(refused.filter_map(|(key, conflict)| self.conflict(key, conflict)));
+        problems.sort_by(|a, b| (&a.file, a.document).cmp(&(&b.file, b.document)));
+        problems
+    }
+
+    /// The place that counts for an object.
+    fn place(&self, key: &ObjectKey) -> Option<&Place> {
+        let index = self.candidates.binary_search_by_key(&key, |candidate| candidate.key).ok()?;
+        Some(&self.candidates[index].place)
+    }
+
     fn finding(&self, place: &Place, entry: &Entry, finding: &Finding) -> Problem {
         let key = match &entry.outcome {
             Outcome::Accepted(key, _) | Outcome::Rejected(key) => Some(key),
@@ -81,30 +82,30 @@ impl Report<'_> {
 
     /// What becomes of an object whose version at this place is refused.
     fn consequence(&self, key: &ObjectKey, place: &Place) -> &'static str {
-        if self.places.get(key) != Some(place) {
+        if self.place(key) != Some(place) {
             "this copy of the object counts for nothing"
-        } else if self.store.in_force.contains_key(key) {
+        } else if self.in_force.contains_key(key) {
             STAYS
         } else {
             NOT_IN_FORCE
         }
     }
 
-    fn duplicate(&self, key: &ObjectKey, place: &Place) -> Option<Problem> {
-        let counts = self.places.get(key).filter(|counts| *counts != place)?;
+    fn duplicate(&self, sighting: &Sighting<'_>) -> Option<Problem> {
+        let counts = self.place(sighting.key).filter(|counts| **counts != sighting.place)?;
         let message =
             format!("the object is also in {} document {}", counts.file.display(), counts.document);
         Some(Problem {
             message,
             consequence: "that one counts, this one does not".to_owned(),
-            ..place.problem(Some(key))
+            ..sighting.place.problem(Some(sighting.key))
         })
     }
 
     fn conflict(&self, key: &ObjectKey, conflict: &Conflict) -> Option<Problem> {
-        let place = self.places.get(key)?;
+        let place = self.place(key)?;
         let holder = &conflict.holder;
-        let origin = self.places.get(holder).map(|place| place.file.display().to_string());
+        let origin = self.place(holder).map(|place| place.file.display().to_string());
         let origin = origin.unwrap_or_default();
         Some(Problem {
             field: conflict.claim.field(key).to_owned(),
