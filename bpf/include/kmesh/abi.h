@@ -24,6 +24,12 @@ struct enrolment {
 	__u32 reserved[2];
 };
 
+/* Key of `resolvers`: a DNS server that a namespace is configured with. The value is not used. */
+struct resolver_key {
+	__u64 netns_cookie;
+	struct ip_address address;
+};
+
 enum setting_flag {
 	SETTING_REGISTRY_ONLY = 1, /* refuse destinations that nothing in the mesh names */
 };

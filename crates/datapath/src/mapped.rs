@@ -89,10 +89,11 @@ impl<T: FromBytes + IntoBytes + Immutable> MappedArray<T> {
         Ok(())
     }
 
-    /// Stores the first word of an entry: one atomic store, which programs see whole.
-    pub fn store_first_word(&self, index: u32, value: u64) -> Result<()> {
+    /// Writes the first word of an entry: one atomic store, which programs see whole.
+    pub fn write_first_word(&self, index: u32, value: &T) -> Result<()> {
         let range = self.entry_words(index)?;
-        self.words.words()[range.start].store(value, Ordering::Release);
+        let word = word_of(&value.as_bytes()[..WORD_BYTES]);
+        self.words.words()[range.start].store(word, Ordering::Release);
         Ok(())
     }
 }

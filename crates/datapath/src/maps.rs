@@ -1,11 +1,12 @@
 //! Typed handles to the maps: applying writes, reading them back, enrolment and counters.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use abi::limits::Limits;
 use abi::{
     Backend, Contents, Enrolment, Extent, Frontend, FrontendKey, Network, NetworkKey, Reason,
-    Settings, Slot, SlotTable, Write,
+    ResolverKey, Settings, Slot, SlotTable, Write,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::os::fd::AsFd;
@@ -31,6 +32,7 @@ pub struct Maps {
     pub(crate) cursors: MapHandle,
     pub(crate) loads: MapHandle,
     pub(crate) networks: MapHandle,
+    pub(crate) resolvers: MapHandle,
     pub(crate) settings_map: MapHandle,
     pub(crate) events: MapHandle,
     pub(crate) counters: MapHandle,
@@ -71,6 +73,7 @@ impl Maps {
             cursors: handle("cursors", &maps.cursors)?,
             loads: handle("loads", &maps.loads)?,
             networks: handle("networks", &maps.networks)?,
+            resolvers: handle("resolvers", &maps.resolvers)?,
             settings_map,
             events: handle("events", &maps.events)?,
             counters: handle("counters", &maps.counters)?,
@@ -115,7 +118,8 @@ impl Maps {
             // How a slot is picked first: any way of picking works on any run of slots.
             Write::Table { index, extent, picking } => {
                 self.tables.write_after_first_word(*index, picking)?;
-                self.tables.store_first_word(*index, (*extent).into())
+                let table = SlotTable { extent: (*extent).into(), ..*picking };
+                self.tables.write_first_word(*index, &table)
             }
             Write::Network { key, value } => self
                 .networks
@@ -220,12 +224,12 @@ impl Maps {
         self.networks.keys().filter_map(entry).collect()
     }
 
-    /// Changes what holds for the whole node, one word after the other.
+    /// Changes the flags that hold for the whole node ([`Settings`]).
     ///
     /// # Errors
     /// Never, unless the map is of another size.
-    pub fn set_settings(&self, settings: &Settings) -> Result<()> {
-        self.settings.write(0, settings)
+    pub fn set_flags(&self, flags: u32) -> Result<()> {
+        self.settings.write_first_word(0, &Settings { flags, ..Settings::default() })
     }
 
     /// Puts a network namespace into the mesh. `client_hash` stands for it in consistent hashing.
@@ -246,6 +250,43 @@ impl Maps {
     pub fn unenrol(&self, netns_cookie: u64) -> Result<bool> {
         removed(self.enrolments.delete(netns_cookie.as_bytes()))
             .map_err(entry_error("enrolments", netns_cookie))
+    }
+
+    /// Queries of a namespace to this resolver go to the DNS proxy from now on.
+    ///
+    /// # Errors
+    /// When the map is full (`resolvers_max`) or the kernel refuses.
+    pub fn capture_dns(&self, netns_cookie: u64, resolver: IpAddr) -> Result<()> {
+        let key = ResolverKey { netns_cookie, address: resolver.into() };
+        self.resolvers
+            .update(key.as_bytes(), 1u32.as_bytes(), MapFlags::ANY)
+            .map_err(entry_error("resolvers", format!("{resolver} of {netns_cookie}")))
+    }
+
+    /// Queries of a namespace to this resolver go there again; false when they did already.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn release_dns(&self, netns_cookie: u64, resolver: IpAddr) -> Result<bool> {
+        let key = ResolverKey { netns_cookie, address: resolver.into() };
+        removed(self.resolvers.delete(key.as_bytes()))
+            .map_err(entry_error("resolvers", format!("{resolver} of {netns_cookie}")))
+    }
+
+    /// Every namespace and resolver whose queries the DNS proxy gets.
+    pub fn captured_dns(&self) -> BTreeSet<(u64, IpAddr)> {
+        let keys = self.resolvers.keys().filter_map(|key| ResolverKey::read_from_bytes(&key).ok());
+        keys.map(|key| (key.netns_cookie, key.address.ip())).collect()
+    }
+
+    /// The DNS proxy lives: programs send it queries until some time after `now_ns` of
+    /// CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    /// Never, unless the map is of another size.
+    pub fn beat(&self, now_ns: u64) -> Result<()> {
+        let settings = Settings { dns_heartbeat_ns: now_ns, ..Settings::default() };
+        self.settings.write_after_first_word(0, &settings)
     }
 
     /// Cookies of all enrolled network namespaces.

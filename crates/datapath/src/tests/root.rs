@@ -34,6 +34,7 @@ const LIMITS: Limits = Limits {
     udp_flows_max: 256,
     affinities_max: 256,
     networks_max: 64,
+    resolvers_max: 64,
     event_ring_bytes: 4_096,
 };
 
@@ -504,8 +505,7 @@ fn registry_only_refuses_what_nothing_names() {
     };
     let unknown = Selection::Passed(Reason::UnknownDestination);
     assert_eq!(dial([192, 0, 2, 1]), unknown);
-    let settings = abi::Settings { flags: abi::Settings::REGISTRY_ONLY, ..Default::default() };
-    one.datapath.maps().set_settings(&settings).expect("settings");
+    one.datapath.maps().set_flags(abi::Settings::REGISTRY_ONLY).expect("flags");
     assert_eq!(dial([192, 0, 2, 1]), Selection::Refused(Reason::NotInRegistry));
     for local in [[127, 0, 0, 1], [169, 254, 1, 1], [224, 0, 0, 1]] {
         assert_eq!(dial(local), unknown, "{local:?}");
