@@ -10,7 +10,7 @@ use abi::{
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::os::fd::AsFd;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::mapped::MappedArray;
 use crate::skeleton::KmeshMaps;
@@ -201,6 +201,58 @@ impl Maps {
         Ok(contents)
     }
 
+    /// What the map says at a frontend.
+    ///
+    /// # Errors
+    /// When the kernel refuses a read.
+    pub fn frontend(&self, key: &FrontendKey) -> Result<Option<Frontend>> {
+        lookup(&self.frontends, key).map_err(entry_error("frontends", key))
+    }
+
+    /// The smallest CIDR block around an address.
+    ///
+    /// # Errors
+    /// When the kernel refuses a read.
+    pub fn network(&self, address: IpAddr) -> Result<Option<Network>> {
+        let key = NetworkKey { prefix_bits: 128, address: address.into() };
+        lookup(&self.networks, &key).map_err(entry_error("networks", key))
+    }
+
+    /// A namespace's enrolment.
+    ///
+    /// # Errors
+    /// When the kernel refuses a read.
+    pub fn enrolment(&self, netns_cookie: u64) -> Result<Option<Enrolment>> {
+        lookup(&self.enrolments, &netns_cookie).map_err(entry_error("enrolments", netns_cookie))
+    }
+
+    /// A table.
+    ///
+    /// # Errors
+    /// When the index is outside the map.
+    pub fn table(&self, index: u32) -> Result<SlotTable> {
+        self.tables.read(index)
+    }
+
+    /// Where a slot leads: its backend and port; no address when the backend is not live.
+    ///
+    /// # Errors
+    /// When an index is outside its map.
+    pub fn slot(&self, index: u32) -> Result<(Option<IpAddr>, u16)> {
+        let slot = self.slots.read(index)?;
+        let backend = self.backends.read(slot.backend)?;
+        let live = backend.flags & Backend::LIVE != 0;
+        Ok((live.then(|| backend.address.ip()), slot.port.get()))
+    }
+
+    /// What holds for the whole node.
+    ///
+    /// # Errors
+    /// Never, unless the map is of another size.
+    pub fn settings(&self) -> Result<Settings> {
+        self.settings.read(0)
+    }
+
     fn read_frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>> {
         let batch = BATCH_ENTRIES_MAX as u32;
         let entries = self
@@ -217,9 +269,8 @@ impl Maps {
 
     fn read_networks(&self) -> Vec<(NetworkKey, Network)> {
         let entry = |key: Vec<u8>| {
-            let value = self.networks.lookup(&key, MapFlags::ANY).ok()??;
             let key = NetworkKey::read_from_bytes(&key).ok()?;
-            Some((key, Network::read_from_bytes(&value).ok()?))
+            Some((key, lookup(&self.networks, &key).ok()??))
         };
         self.networks.keys().filter_map(entry).collect()
     }
@@ -325,6 +376,14 @@ impl Maps {
             })
             .collect()
     }
+}
+
+fn lookup<K: IntoBytes + Immutable, V: FromBytes>(
+    map: &MapHandle,
+    key: &K,
+) -> libbpf_rs::Result<Option<V>> {
+    let value = map.lookup(key.as_bytes(), MapFlags::ANY)?;
+    Ok(value.and_then(|bytes| V::read_from_bytes(&bytes).ok()))
 }
 
 /// False for an entry that was gone already: a daemon that died between two writes has done it.

@@ -14,6 +14,7 @@
 //! | `GET /debug/config_dump/bpf/dual-engine` | [`BpfDump`] |
 //! | the same two for `kernel-native` | 400 [`WRONG_MODE`] |
 //! | `GET /status` | [`Status`] |
+//! | `GET /explain?workload=NS/NAME&to=HOST:PORT` | [`Explanation`] |
 //! | `GET /enrolments` | array of [`Enrolment`] |
 //! | `POST /enrolments` with [`EnrolRequest`] | the new [`Enrolment`] |
 //! | `DELETE /enrolments` with [`UnenrolRequest`] | the [`Enrolment`] that ended |
@@ -23,6 +24,7 @@
 mod bpf_dump;
 mod config_dump;
 mod enrolment;
+mod explain;
 mod status;
 mod version;
 
@@ -34,6 +36,7 @@ pub use config_dump::{
     PortDump, ServiceDump, WaypointDump, WorkloadDump,
 };
 pub use enrolment::{EnrolRequest, Enrolment, UnenrolRequest};
+pub use explain::{ExplainRequest, Explanation, Station};
 pub use status::{ConfigStatus, Connections, Counter, LinkInfo, MapFill, ProgramStats, Status};
 pub use version::Version;
 
@@ -65,6 +68,8 @@ pub mod path {
     pub const BPF_DUMP_KERNEL_NATIVE: &str = "/debug/config_dump/bpf/kernel-native";
     /// Everything about the running daemon on one page.
     pub const STATUS: &str = "/status";
+    /// What would happen to a connection.
+    pub const EXPLAIN: &str = "/explain";
     /// Network namespaces whose traffic the mesh handles.
     pub const ENROLMENTS: &str = "/enrolments";
 }

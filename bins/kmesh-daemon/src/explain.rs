@@ -1,0 +1,221 @@
+//! What would happen to a connection: the stations of docs/life-of-a-connection.md, each asked of
+//! the live maps, not of what the daemon believes to have written.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use abi::{
+    Extent, Frontend, FrontendKey, Network, PROTOCOL_TCP, PROTOCOL_UDP, Reason, Settings, SlotSource,
+    SlotTable,
+};
+use anyhow::{Context, bail};
+use datapath::Maps;
+use plan::Layout;
+use runtime::api::{Enrolment, ExplainRequest, Explanation, Station};
+
+/// Endpoints that are listed one by one; the rest is counted.
+const ENDPOINTS_LISTED_MAX: usize = 20;
+
+/// What the question is about, with names resolved.
+pub struct Question<'a> {
+    /// Who dials.
+    pub from: &'a Enrolment,
+    /// Where to.
+    pub to: SocketAddr,
+    /// `IPPROTO_TCP` or `IPPROTO_UDP`.
+    pub protocol: u8,
+}
+
+/// `tcp` or `udp`.
+pub fn protocol(request: &ExplainRequest) -> anyhow::Result<u8> {
+    match request.protocol.as_str() {
+        "" | "tcp" => Ok(PROTOCOL_TCP),
+        "udp" => Ok(PROTOCOL_UDP),
+        other => bail!("{other:?} is not a protocol: tcp or udp"),
+    }
+}
+
+/// The enrolment that `from` names: a workload, a path or a cookie.
+pub fn find_client<'a>(enrolments: &'a [Enrolment], from: &str) -> anyhow::Result<&'a Enrolment> {
+    enrolments
+        .iter()
+        .find(|enrolment| {
+            enrolment.workload.as_deref() == Some(from)
+                || enrolment.netns == from
+                || enrolment.netns_cookie.to_string() == from
+        })
+        .with_context(|| {
+            format!("{from} is not enrolled: its traffic is left alone; `kmeshctl status` lists who is")
+        })
+}
+
+/// Splits `HOST:PORT`; an IPv6 address needs brackets.
+pub fn host_and_port(to: &str) -> anyhow::Result<(&str, u16)> {
+    let (host, port) =
+        to.rsplit_once(':').with_context(|| format!("{to:?}: write ADDRESS:PORT or HOST:PORT"))?;
+    let port = port.parse().with_context(|| format!("{port:?} is not a port"))?;
+    Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
+}
+
+/// Asks the maps.
+pub fn explain(maps: &Maps, layout: &Layout, question: &Question<'_>) -> anyhow::Result<Explanation> {
+    let mut stations = Vec::new();
+    let verdict = ask(maps, layout, question, &mut stations)?;
+    let from = question.from.workload.clone().unwrap_or_else(|| question.from.netns.clone());
+    Ok(Explanation { question: format!("{from} dials {}", question.to), stations, verdict })
+}
+
+fn station(name: &str, asked: impl Into<String>, found: impl Into<String>) -> Station {
+    Station { name: name.into(), asked: asked.into(), found: found.into() }
+}
+
+fn ask(
+    maps: &Maps,
+    layout: &Layout,
+    question: &Question<'_>,
+    stations: &mut Vec<Station>,
+) -> anyhow::Result<String> {
+    let cookie = question.from.netns_cookie;
+    if maps.enrolment(cookie)?.is_none() {
+        stations.push(station("enrolment", format!("enrolments[{cookie}]"), "not in the map"));
+        return Ok("passed: the namespace is not in the mesh".into());
+    }
+    stations.push(station("enrolment", format!("enrolments[{cookie}]"), "in the mesh"));
+    if let Some(found) = dns_station(maps, question)? {
+        let captured = found.found.starts_with("the DNS proxy answers");
+        stations.push(found);
+        if captured {
+            return Ok("balanced: the query goes to the node's DNS proxy".into());
+        }
+    }
+    let Some((key, frontend)) = find_frontend(maps, question)? else {
+        return unknown(maps, question, stations);
+    };
+    let owner = layout.owner(&key).map_or_else(|| "nobody".into(), ToString::to_string);
+    let named = |action: &str| format!("{action}; of {owner}");
+    let asked = format!("frontends[{key}]");
+    match frontend.action {
+        Frontend::BALANCE => {
+            let found = named(&format!("balanced by table {}", frontend.table));
+            stations.push(station("frontend", asked, found));
+            table_stations(maps, frontend.table, stations)
+        }
+        Frontend::REFUSE_PORT => {
+            stations.push(station("frontend", asked, named("the address is known, the port is not")));
+            Ok(refused(Reason::NoServicePort))
+        }
+        Frontend::WORKLOAD => {
+            stations.push(station("frontend", asked, named("the own address of a workload")));
+            Ok(passed(Reason::WorkloadAddress))
+        }
+        _ => {
+            stations.push(station("frontend", asked, named("passthrough")));
+            Ok(passed(Reason::ServicePassthrough))
+        }
+    }
+}
+
+fn refused(reason: Reason) -> String {
+    format!("refused ({}): {}", reason.name(), reason.sentence())
+}
+
+fn passed(reason: Reason) -> String {
+    format!("passed ({}): {}", reason.name(), reason.sentence())
+}
+
+fn dns_station(maps: &Maps, question: &Question<'_>) -> anyhow::Result<Option<Station>> {
+    const DNS_PORT: u16 = 53;
+    if question.to.port() != DNS_PORT {
+        return Ok(None);
+    }
+    let (cookie, address) = (question.from.netns_cookie, question.to.ip());
+    let asked = format!("resolvers[{cookie}, {address}]");
+    if !maps.captured_dns().contains(&(cookie, address)) {
+        return Ok(Some(station("dns", asked, "not a resolver of this namespace")));
+    }
+    let found = match maps.settings()?.dns_heartbeat_ns {
+        0 => "a resolver, but the DNS proxy has not started",
+        _ => "the DNS proxy answers while it shows signs of life",
+    };
+    Ok(Some(station("dns", asked, found)))
+}
+
+/// As `find_frontend` of the kernel programs: the port's, the address's, the block's.
+fn find_frontend(
+    maps: &Maps,
+    question: &Question<'_>,
+) -> anyhow::Result<Option<(FrontendKey, Frontend)>> {
+    let (address, port) = (question.to.ip().to_canonical(), question.to.port());
+    let mut keys = vec![
+        FrontendKey::port(address, port, question.protocol),
+        FrontendKey::whole_address(address),
+    ];
+    if let Some(network) = maps.network(address)? {
+        let pseudo = IpAddr::from(Network::address(network.id));
+        keys.push(FrontendKey::port(pseudo, port, question.protocol));
+    }
+    for key in keys {
+        if let Some(frontend) = maps.frontend(&key)? {
+            return Ok(Some((key, frontend)));
+        }
+    }
+    Ok(None)
+}
+
+fn unknown(
+    maps: &Maps,
+    question: &Question<'_>,
+    stations: &mut Vec<Station>,
+) -> anyhow::Result<String> {
+    let found = "neither the port, nor the address, nor a block around it";
+    stations.push(station("frontend", format!("frontends[{}]", question.to), found));
+    let registry_only = maps.settings()?.flags & Settings::REGISTRY_ONLY != 0;
+    let policy = if registry_only { "REGISTRY_ONLY" } else { "ALLOW_ANY" };
+    stations.push(station("outbound policy", "settings", policy));
+    Ok(if registry_only {
+        refused(Reason::NotInRegistry)
+    } else {
+        passed(Reason::UnknownDestination)
+    })
+}
+
+fn table_stations(maps: &Maps, index: u32, stations: &mut Vec<Station>) -> anyhow::Result<String> {
+    let table = maps.table(index)?;
+    let extent = Extent::from(table.extent);
+    let found = format!("{} slots from {}, picked {}", extent.count, extent.first, picking(&table));
+    stations.push(station("table", format!("tables[{index}]"), found));
+    if extent.count == 0 {
+        return Ok(refused(Reason::NoEndpoint));
+    }
+    let mut shares: BTreeMap<String, u32> = BTreeMap::new();
+    for slot in extent.first..extent.first + extent.count {
+        let (address, port) = maps.slot(slot)?;
+        let target = match address {
+            Some(address) => SocketAddr::new(address, port).to_string(),
+            None => "a backend that is missing".into(),
+        };
+        *shares.entry(target).or_default() += 1;
+    }
+    for (target, slots) in shares.iter().take(ENDPOINTS_LISTED_MAX) {
+        let percent = f64::from(*slots) * 100.0 / f64::from(extent.count);
+        stations.push(station("endpoint", "slots, backends", format!("{target}: {percent:.1} %")));
+    }
+    if let Some(more) = shares.len().checked_sub(ENDPOINTS_LISTED_MAX).filter(|more| *more > 0) {
+        stations.push(station("endpoint", "slots, backends", format!("and {more} more")));
+    }
+    Ok(format!("balanced over {} endpoints; getpeername() shows what was dialled", shares.len()))
+}
+
+fn picking(table: &SlotTable) -> String {
+    if table.two_choices != 0 {
+        return "by two random choices, the one with fewer connections".into();
+    }
+    match table.source {
+        source if source == SlotSource::Client as u8 => "by the client's hash".into(),
+        source if source == SlotSource::Affinity as u8 => {
+            format!("by session, kept for {} s of disuse", table.affinity_seconds)
+        }
+        source if source == SlotSource::Cursor as u8 => "one after the other".into(),
+        _ => "at random".into(),
+    }
+}
