@@ -73,6 +73,10 @@ impl Datapath {
             states.push((program.name, self.attach_one(program, cgroup, undo)?));
         }
         on_step("commit").map_err(path_error("commit", self.pins.maps()))?;
+        if self.successors.iter().any(|successor| successor.name == "udp_flows") {
+            // Flows that began since the load.
+            self.maps().carry_over("udp_flows", &self.pins.map("udp_flows"))?;
+        }
         self.commit_maps()?;
         Ok(states)
     }
@@ -148,12 +152,7 @@ impl Datapath {
     /// When a pin cannot be removed.
     pub fn uninstall(self) -> Result<()> {
         let pins = self.pins.clone();
-        for program in &self.programs {
-            let pin = pins.link(program.name);
-            if let Ok(link) = sys::open_pinned(&pin) {
-                sys::link_detach(link.as_fd()).map_err(path_error("detach", &pin))?;
-            }
-        }
+        // The lock goes with it.
         drop(self);
         pins.remove_all().map(drop)
     }
