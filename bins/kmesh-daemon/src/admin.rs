@@ -1,12 +1,13 @@
 //! The admin API's handlers. They hold no state: every answer comes from the agent's loop.
 
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use runtime::admin::{error, json};
-use runtime::api::{self, EnrolRequest, LoggerInfo, UnenrolRequest, Version, path};
+use runtime::api::{self, EnrolRequest, ExplainRequest, LoggerInfo, UnenrolRequest, Version, path};
 use runtime::logging;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
@@ -26,7 +27,12 @@ pub fn router(requests: mpsc::Sender<Request>) -> Router {
         .route(path::CONFIG_DUMP_KERNEL_NATIVE, get(wrong_mode))
         .route(path::BPF_DUMP_KERNEL_NATIVE, get(wrong_mode))
         .route(path::STATUS, get(status))
+        .route(path::EXPLAIN, get(explain))
         .route(path::ENROLMENTS, get(enrolments).post(enrol).delete(unenrol))
+        .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such path") })
+        .method_not_allowed_fallback(|| async {
+            error(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
+        })
         .with_state(requests)
 }
 
@@ -69,12 +75,31 @@ async fn enrolments(State(agent): Agent) -> Response {
     ask(&agent, Request::Enrolments).await.map_or_else(|response| response, |value| json(&value))
 }
 
-async fn enrol(State(agent): Agent, Json(request): Json<EnrolRequest>) -> Response {
-    answered(ask(&agent, |to| Request::Enrol(request, to)).await)
+/// A body of JSON, or the reason why it is none.
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+async fn enrol(State(agent): Agent, body: Body<EnrolRequest>) -> Response {
+    match body {
+        Ok(Json(request)) => answered(ask(&agent, |to| Request::Enrol(request, to)).await),
+        Err(why) => error(why.status(), why.body_text()),
+    }
 }
 
-async fn unenrol(State(agent): Agent, Json(request): Json<UnenrolRequest>) -> Response {
-    answered(ask(&agent, |to| Request::Unenrol(request, to)).await)
+async fn unenrol(State(agent): Agent, body: Body<UnenrolRequest>) -> Response {
+    match body {
+        Ok(Json(request)) => answered(ask(&agent, |to| Request::Unenrol(request, to)).await),
+        Err(why) => error(why.status(), why.body_text()),
+    }
+}
+
+async fn explain(
+    State(agent): Agent,
+    query: Result<Query<ExplainRequest>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(request)) => answered(ask(&agent, |to| Request::Explain(request, to)).await),
+        Err(why) => error(why.status(), why.body_text()),
+    }
 }
 
 fn answered<T: serde::Serialize>(result: Result<Result<T, String>, Response>) -> Response {
@@ -98,7 +123,11 @@ async fn loggers(Query(query): Query<LoggerQuery>) -> Response {
     }
 }
 
-async fn set_logger(Json(request): Json<LoggerInfo>) -> Response {
+async fn set_logger(body: Body<LoggerInfo>) -> Response {
+    let request = match body {
+        Ok(Json(request)) => request,
+        Err(why) => return error(why.status(), why.body_text()),
+    };
     match logging::set(&request.name, &request.level) {
         Ok(level) => logging::reply(&request.name, level).into_response(),
         Err(why) => error(StatusCode::BAD_REQUEST, why.to_string()),

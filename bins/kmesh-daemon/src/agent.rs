@@ -1,13 +1,18 @@
 //! Everything that can happen to the daemon, in one enum and one loop. The loop owns the state;
 //! the admin API asks it questions.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use datapath::Datapath;
 use model::Snapshot;
 use resources::{Directory, Problem, Severity, Watcher};
-use runtime::api::{BpfDump, ConfigDump, EnrolRequest, Enrolment, Status, UnenrolRequest};
+use runtime::api::{
+    BpfDump, ConfigDump, EnrolRequest, Enrolment, ExplainRequest, Explanation, Status,
+    UnenrolRequest,
+};
 use runtime::shutdown::Shutdown;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -15,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::commit::Committer;
 use crate::connections::Totals;
 use crate::enrolments::Enrolments;
-use crate::{dump, status};
+use crate::{dump, explain, status};
 
 /// How often enrolled namespaces are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
@@ -37,6 +42,8 @@ pub enum Request {
     ConfigDump(oneshot::Sender<ConfigDump>),
     /// What is in the maps.
     BpfDump(oneshot::Sender<BpfDump>),
+    /// What would happen to a connection?
+    Explain(ExplainRequest, Answer<Explanation>),
     /// All enrolments.
     Enrolments(oneshot::Sender<Vec<Enrolment>>),
     /// Put a namespace into the mesh.
@@ -182,6 +189,9 @@ impl Agent {
                 self.retry_at = Some(Instant::now() + RETRY_DELAY);
             }
         }
+        if self.committer.is_worth_retrying() {
+            self.retry_at = Some(Instant::now() + RETRY_DELAY);
+        }
         if let Err(error) = self.committer.settle() {
             tracing::warn!(%error, "map entries stay retired until the next commit");
         }
@@ -211,6 +221,27 @@ impl Agent {
         self.readiness().is_ok()
     }
 
+    fn explain(&self, request: &ExplainRequest) -> anyhow::Result<Explanation> {
+        let enrolments = self.enrolments.list();
+        let from = explain::find_client(&enrolments, &request.from)?;
+        let protocol = explain::protocol(request)?;
+        let (host, port) = explain::host_and_port(&request.to)?;
+        let address = self.address_of(host)?;
+        let question = explain::Question { from, to: SocketAddr::new(address, port), protocol };
+        explain::explain(self.datapath.maps(), self.committer.layout(), &question)
+    }
+
+    /// An address, or the first virtual address of the service with that host name.
+    fn address_of(&self, host: &str) -> anyhow::Result<IpAddr> {
+        if let Ok(address) = host.parse() {
+            return Ok(address);
+        }
+        let named = self.snapshot.services.values().find(|service| service.name.hostname == host);
+        let service = named.with_context(|| format!("no service has the host name {host}"))?;
+        let address = service.addresses.first().copied();
+        address.with_context(|| format!("{host} has no virtual address: name one of its endpoints"))
+    }
+
     /// Answers; a client that has gone away is no matter.
     fn answer(&mut self, request: Request) {
         let failed = |error: anyhow::Error| format!("{error:#}");
@@ -220,6 +251,9 @@ impl Agent {
             Request::ConfigDump(to) => drop(to.send(dump::config(&self.snapshot))),
             Request::BpfDump(to) => {
                 drop(to.send(dump::bpf(self.committer.layout(), &self.snapshot)));
+            }
+            Request::Explain(request, to) => {
+                drop(to.send(self.explain(&request).map_err(failed)));
             }
             Request::Enrolments(to) => drop(to.send(self.enrolments.list())),
             Request::Enrol(request, to) => {

@@ -1,6 +1,6 @@
 //! The command line. Flags that Kmesh's daemon has keep their names and meanings.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -43,6 +43,13 @@ pub struct Args {
     /// Where this node is: REGION/ZONE/SUBZONE.
     #[arg(long, env = "KMESH_LOCALITY", default_value = "")]
     pub locality: String,
+    /// An address of this node, where node ports are dialled; may be given several times. By default
+    /// those of the Node object of that name.
+    #[arg(long)]
+    pub node_address: Vec<IpAddr>,
+    /// What happens to destinations that nothing in the mesh names.
+    #[arg(long, value_enum, default_value_t = OutboundPolicy::AllowAny)]
+    pub outbound_policy: OutboundPolicy,
     /// Network of this node, empty for the mesh's own.
     #[arg(long, env = "ISTIO_META_NETWORK", default_value = "")]
     pub network: String,
@@ -83,6 +90,15 @@ pub enum Mode {
     DualEngine,
 }
 
+/// `outboundTrafficPolicy.mode` of Istio's mesh configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutboundPolicy {
+    /// They are left alone.
+    AllowAny,
+    /// They are refused.
+    RegistryOnly,
+}
+
 /// Where the read-only port listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusAddr(pub Option<SocketAddr>);
@@ -108,6 +124,15 @@ pub struct LimitArgs {
     /// Datagram flows of unconnected sockets.
     #[arg(long, default_value_t = limits::UDP_FLOWS_MAX)]
     udp_flows_max: u32,
+    /// Clients with session affinity.
+    #[arg(long, default_value_t = limits::AFFINITIES_MAX)]
+    affinities_max: u32,
+    /// CIDR blocks of ServiceEntries.
+    #[arg(long, default_value_t = limits::NETWORKS_MAX)]
+    networks_max: u32,
+    /// Resolvers of all enrolled namespaces.
+    #[arg(long, default_value_t = limits::RESOLVERS_MAX)]
+    resolvers_max: u32,
     /// Size of the event ring in bytes, a power of two.
     #[arg(long, default_value_t = limits::EVENT_RING_BYTES)]
     event_ring_bytes: u32,
@@ -116,13 +141,15 @@ pub struct LimitArgs {
 // === impl Args ===
 
 impl Args {
-    /// What this node knows of itself.
+    /// What this node knows of itself. Network and cluster are the mesh's own, which is the empty
+    /// name everywhere behind the configuration.
     pub fn node(&self) -> Node {
         Node {
             name: self.node_name.clone(),
             locality: Locality::parse(&self.locality),
-            network: self.network.clone(),
-            cluster: String::new(),
+            addresses: self.node_address.clone(),
+            outbound_policy: self.outbound_policy.into(),
+            ..Node::default()
         }
     }
 
@@ -132,6 +159,17 @@ impl Args {
             cluster_domain: self.cluster_domain.clone(),
             cluster: self.cluster_id.clone(),
             network: self.network.clone(),
+        }
+    }
+}
+
+// === impl OutboundPolicy ===
+
+impl From<OutboundPolicy> for model::OutboundPolicy {
+    fn from(policy: OutboundPolicy) -> Self {
+        match policy {
+            OutboundPolicy::AllowAny => Self::AllowAny,
+            OutboundPolicy::RegistryOnly => Self::RegistryOnly,
         }
     }
 }
@@ -148,6 +186,9 @@ impl LimitArgs {
             slots_max: self.slots_max,
             backends_max: self.backends_max,
             udp_flows_max: self.udp_flows_max,
+            affinities_max: self.affinities_max,
+            networks_max: self.networks_max,
+            resolvers_max: self.resolvers_max,
             event_ring_bytes: self.event_ring_bytes,
         }
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use abi::Settings;
 use abi::limits::{self, Limits};
 use datapath::Maps;
-use model::{Node, Snapshot};
+use model::{Node, OutboundPolicy, Snapshot};
 use plan::{Layout, Planner, Problem};
 
 /// Brings the maps to what a snapshot says, again and again.
@@ -18,9 +19,14 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts from what the maps hold.
+    /// Starts from what the maps hold, once no program can still read what the daemon before this
+    /// one replaced.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read or to wait.
     pub fn new(maps: Arc<Maps>, limits: Limits, node: Node) -> datapath::Result<Self> {
-        let layout = Layout::recover(limits, &maps.contents()?);
+        maps.set_flags(flags(&node))?;
+        let layout = recover(&maps, limits)?;
         Ok(Self {
             maps,
             limits,
@@ -41,7 +47,7 @@ impl Committer {
         let image = self.planner.image(snapshot);
         let change = self.layout.change_to(&image);
         if let Err(error) = self.maps.apply(&change.writes) {
-            self.layout = Layout::recover(self.limits, &self.maps.contents()?);
+            self.layout = recover(&self.maps, self.limits)?;
             return Err(error);
         }
         self.problems = change.problems;
@@ -58,13 +64,14 @@ impl Committer {
         if !self.layout.has_retired() {
             return Ok(());
         }
-        datapath::grace_period().map_err(|source| datapath::Error::Path {
-            action: "wait for programs to leave",
-            path: "membarrier".into(),
-            source,
-        })?;
+        wait_for_programs()?;
         self.layout.release();
         Ok(())
+    }
+
+    /// True when a part had no room and what the last commit replaced would give it some.
+    pub fn is_worth_retrying(&self) -> bool {
+        !self.problems.is_empty() && self.layout.has_retired()
     }
 
     /// Where everything is.
@@ -80,5 +87,25 @@ impl Committer {
     /// Commits so far.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+}
+
+fn recover(maps: &Maps, limits: Limits) -> datapath::Result<Layout> {
+    wait_for_programs()?;
+    Ok(Layout::recover(limits, &maps.contents()?))
+}
+
+fn wait_for_programs() -> datapath::Result<()> {
+    datapath::grace_period().map_err(|source| datapath::Error::Path {
+        action: "wait for programs to leave",
+        path: "membarrier".into(),
+        source,
+    })
+}
+
+fn flags(node: &Node) -> u32 {
+    match node.outbound_policy {
+        OutboundPolicy::AllowAny => 0,
+        OutboundPolicy::RegistryOnly => Settings::REGISTRY_ONLY,
     }
 }

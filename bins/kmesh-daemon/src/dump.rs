@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use abi::{Frontend, IpAddress, PROTOCOL_TCP, PROTOCOL_UDP};
+use abi::{Frontend, IpAddress, PROTOCOL_TCP, PROTOCOL_UDP, SlotSource};
 use model::{Algorithm, Endpoint, Health, Locality, LocalityMode, Service, Snapshot, Workload};
-use plan::{Layout, Placement};
+use plan::{Layout, Placement, Target};
 use runtime::api::{
     BackendEntry, BpfDump, ConfigDump, EndpointDump, EndpointEntry, FrontendEntry,
     LoadBalancerDump, LocalityDump, PortDump, ServiceDump, ServiceEntry, WorkloadDump,
@@ -141,12 +141,12 @@ pub fn bpf(layout: &Layout, snapshot: &Snapshot) -> BpfDump {
     let mut services: BTreeMap<u32, ServiceEntry> = BTreeMap::new();
     let mut endpoints = Vec::new();
     for placement in layout.placements().filter(|p| p.value.action == Frontend::BALANCE) {
-        for target in placement.targets {
+        for target in targets(&placement) {
             let index = indices.get(&target.address).copied().unwrap_or(0);
             served.entry(index).or_default().insert(placement.service.to_string());
         }
         if services.insert(placement.value.table, service_entry(&placement)).is_none() {
-            endpoints.extend((0u32..).zip(placement.targets).map(|(slot, target)| {
+            endpoints.extend((0u32..).zip(targets(&placement)).map(|(slot, target)| {
                 let index = indices.get(&target.address).copied().unwrap_or(0);
                 EndpointEntry {
                     service_id: placement.value.table,
@@ -186,13 +186,28 @@ fn uids(snapshot: &Snapshot) -> BTreeMap<IpAddr, &str> {
         .collect()
 }
 
+fn targets<'a>(placement: &Placement<'a>) -> &'a [Target] {
+    placement.table.map_or(&[], |table| table.targets.as_slice())
+}
+
+fn lb_policy(placement: &Placement<'_>) -> &'static str {
+    let Some(picking) = placement.table.map(|table| table.picking) else { return "" };
+    match picking.source {
+        _ if picking.two_choices != 0 => "LEAST_REQUEST",
+        source if source == SlotSource::Client as u8 => "CONSISTENT_HASH",
+        source if source == SlotSource::Affinity as u8 => "SESSION_AFFINITY",
+        source if source == SlotSource::Cursor as u8 => "ROUND_ROBIN",
+        _ => "WEIGHTED_RANDOM",
+    }
+}
+
 fn service_entry(placement: &Placement<'_>) -> ServiceEntry {
-    let ports: BTreeSet<u16> = placement.targets.iter().map(|target| target.port).collect();
+    let ports: BTreeSet<u16> = targets(placement).iter().map(|target| target.port).collect();
     ServiceEntry {
         service_id: placement.value.table,
         name: placement.service.to_string(),
         endpoint_count: placement.extent.count.to_string(),
-        lb_policy: "WEIGHTED_RANDOM".into(),
+        lb_policy: lb_policy(placement).into(),
         service_port: placement.key.port.get().to_string(),
         target_port: BpfDump::joined(ports),
         first_slot: placement.extent.first,
@@ -204,6 +219,7 @@ fn frontend_entry(placement: &Placement<'_>) -> FrontendEntry {
     let (action, upstream_id) = match placement.value.action {
         Frontend::BALANCE => ("balance", placement.value.table.to_string()),
         Frontend::REFUSE_PORT => ("refuse", String::new()),
+        Frontend::WORKLOAD => ("workload", String::new()),
         _ => ("pass", String::new()),
     };
     let protocol = match placement.key.protocol {

@@ -46,8 +46,8 @@ impl Enrolments {
             });
         }
         this.sweep()?;
-        for cookie in this.by_cookie.keys() {
-            this.maps.enrol(*cookie)?;
+        for enrolment in this.by_cookie.values() {
+            this.maps.enrol(enrolment.netns_cookie, client_hash(enrolment))?;
         }
         Ok(this)
     }
@@ -82,7 +82,9 @@ impl Enrolments {
             inode,
         };
         // The map first: a full one must leave no trace in the file.
-        self.maps.enrol(cookie).context("the namespace is not enrolled")?;
+        self.maps
+            .enrol(cookie, client_hash(&enrolment))
+            .context("the namespace is not enrolled")?;
         self.by_cookie.insert(cookie, enrolment.clone());
         self.save()?;
         Ok(enrolment)
@@ -128,13 +130,15 @@ impl Enrolments {
         let mut changed = false;
         for cookie in self.by_cookie.keys().copied().collect::<Vec<_>>() {
             let Some(enrolment) = self.by_cookie.get_mut(&cookie) else { continue };
-            if enrolment.netns.is_empty() || cookie_is(Path::new(&enrolment.netns), cookie) {
+            if cookie_is(Path::new(&enrolment.netns), cookie) {
                 continue;
             }
             changed = true;
-            let elsewhere = netns::find_by_inode(enrolment.inode);
-            match elsewhere.filter(|path| cookie_is(path, cookie)) {
-                Some(path) => enrolment.netns = path.to_string_lossy().into_owned(),
+            match find_elsewhere(enrolment) {
+                Some((path, inode)) => {
+                    enrolment.netns = path.to_string_lossy().into_owned();
+                    enrolment.inode = inode;
+                }
                 None => {
                     tracing::info!(cookie, netns = enrolment.netns, "namespace is gone");
                     self.by_cookie.remove(&cookie);
@@ -169,6 +173,24 @@ fn read(file: &Path) -> anyhow::Result<Vec<Enrolment>> {
 /// The cookie of the network namespace at `path`.
 fn cookie_of(path: &Path) -> anyhow::Result<u64> {
     Ok(netns::in_netns(path, datapath::netns_cookie)??)
+}
+
+/// Where a namespace is that is no longer at its path: at another mount, or with a process in it.
+fn find_elsewhere(enrolment: &Enrolment) -> Option<(PathBuf, u64)> {
+    let candidates: Vec<(PathBuf, u64)> = match enrolment.inode {
+        // Known by its cookie alone: look at every namespace of the host.
+        0 => netns::all().into_iter().map(|(inode, path)| (path, inode)).collect(),
+        inode => netns::find_by_inode(inode).map(|path| (path, inode)).into_iter().collect(),
+    };
+    candidates.into_iter().find(|(path, _)| cookie_is(path, enrolment.netns_cookie))
+}
+
+/// What stands for the namespace in consistent hashing: its own address, so that a pod that is
+/// made anew with the same address keeps its endpoints; its cookie while it has none.
+fn client_hash(enrolment: &Enrolment) -> u32 {
+    let address = netns::global_address(Path::new(&enrolment.netns)).ok().flatten();
+    let text = address.map_or_else(|| enrolment.netns_cookie.to_string(), |a| a.to_string());
+    plan::client_hash(&text)
 }
 
 fn cookie_is(path: &Path, cookie: u64) -> bool {

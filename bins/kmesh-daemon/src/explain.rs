@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use abi::{
-    Extent, Frontend, FrontendKey, Network, PROTOCOL_TCP, PROTOCOL_UDP, Reason, Settings, SlotSource,
-    SlotTable,
+    Extent, Frontend, FrontendKey, Network, PROTOCOL_TCP, PROTOCOL_UDP, Reason, Settings,
+    SlotSource, SlotTable,
 };
 use anyhow::{Context, bail};
 use datapath::Maps;
@@ -45,7 +45,9 @@ pub fn find_client<'a>(enrolments: &'a [Enrolment], from: &str) -> anyhow::Resul
                 || enrolment.netns_cookie.to_string() == from
         })
         .with_context(|| {
-            format!("{from} is not enrolled: its traffic is left alone; `kmeshctl status` lists who is")
+            format!(
+                "{from} is not enrolled: its traffic is left alone; `kmeshctl status` lists who is"
+            )
         })
 }
 
@@ -58,7 +60,11 @@ pub fn host_and_port(to: &str) -> anyhow::Result<(&str, u16)> {
 }
 
 /// Asks the maps.
-pub fn explain(maps: &Maps, layout: &Layout, question: &Question<'_>) -> anyhow::Result<Explanation> {
+pub fn explain(
+    maps: &Maps,
+    layout: &Layout,
+    question: &Question<'_>,
+) -> anyhow::Result<Explanation> {
     let mut stations = Vec::new();
     let verdict = ask(maps, layout, question, &mut stations)?;
     let from = question.from.workload.clone().unwrap_or_else(|| question.from.netns.clone());
@@ -101,7 +107,11 @@ fn ask(
             table_stations(maps, frontend.table, stations)
         }
         Frontend::REFUSE_PORT => {
-            stations.push(station("frontend", asked, named("the address is known, the port is not")));
+            stations.push(station(
+                "frontend",
+                asked,
+                named("the address is known, the port is not"),
+            ));
             Ok(refused(Reason::NoServicePort))
         }
         Frontend::WORKLOAD => {

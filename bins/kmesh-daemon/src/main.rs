@@ -9,6 +9,7 @@ mod commit;
 mod connections;
 mod dump;
 mod enrolments;
+mod explain;
 mod preflight;
 mod run;
 mod status;

@@ -3,6 +3,7 @@
 
 mod dump;
 mod enroll;
+mod explain;
 mod local;
 mod log;
 mod output;
@@ -43,6 +44,8 @@ enum Verb {
     Status(status::Args),
     /// Show the configuration as the daemon understood it, or what is in the kernel's maps
     Dump(dump::Args),
+    /// Ask the kernel's maps what would happen to a connection, station by station
+    Explain(explain::Args),
     /// Show or set the level of a logger of the daemon
     Log(log::Args),
     /// Let the mesh handle the traffic of a network namespace
@@ -81,6 +84,7 @@ async fn execute(cli: Cli) -> anyhow::Result<String> {
         Verb::Version(args) => version::run(&client, args).await,
         Verb::Status(args) => status::run(&client, args).await,
         Verb::Dump(args) => dump::run(&client, args).await,
+        Verb::Explain(args) => explain::run(&client, args).await,
         Verb::Log(args) => log::run(&client, args).await,
         Verb::Enroll(args) => enroll::run_enroll(&client, args).await,
         Verb::Unenroll(args) => enroll::run_unenroll(&client, args).await,

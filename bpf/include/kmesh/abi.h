@@ -170,9 +170,9 @@ struct udp_flow_key {
 struct udp_flow {
 	struct ip_address address;
 	__be16 port;
-	__u16 reserved_half;
-	__u32 reserved;
-	__u64 extent; /* the table extent that the choice was made from */
+	__u16 reserved;
+	__u32 slot; /* the slot that was chosen ... */
+	__u64 extent; /* ... and the run of slots that was in force */
 };
 
 enum event_kind {

@@ -28,6 +28,7 @@ enum verdict {
 struct selection {
 	enum verdict verdict;
 	enum reason reason;
+	__u32 slot;
 	__u32 backend;
 	__u32 incarnation;
 	__be16 port;
@@ -137,6 +138,7 @@ static __always_inline enum verdict take_slot(__u32 index, struct selection *sel
 
 	if (!slot)
 		return refuse(selection, REASON_BACKEND_MISSING);
+	selection->slot = index;
 	selection->backend = slot->backend;
 	selection->port = slot->port;
 	backend = bpf_map_lookup_elem(&backends, &selection->backend);

@@ -19,29 +19,37 @@ static __always_inline void flow_key(struct udp_flow_key *key, __u64 socket_cook
 	key->direction = direction;
 }
 
-static __always_inline long flow_store(__u64 socket_cookie, const struct ip_address *from,
-				       __be16 from_port, const struct ip_address *to,
-				       __be16 to_port, enum flow_direction direction, __u64 extent)
+static __always_inline long flow_store(const struct udp_flow_key *key,
+				       const struct ip_address *address, __be16 port,
+				       const struct selection *selection)
 {
-	struct udp_flow flow = { .address = *to, .port = to_port, .extent = extent };
-	struct udp_flow_key key;
+	struct udp_flow flow = {
+		.address = *address,
+		.port = port,
+		.slot = selection->slot,
+		.extent = selection->extent,
+	};
 
-	flow_key(&key, socket_cookie, from, from_port, direction);
-	return bpf_map_update_elem(&udp_flows, &key, &flow, BPF_ANY);
+	return bpf_map_update_elem(&udp_flows, key, &flow, BPF_ANY);
 }
 
 /* Both ways of a flow. A failure costs the reply its dialled address, so it is counted. */
 static __always_inline void flow_remember(__u64 socket_cookie, const struct frontend_key *dialled,
 					  const struct selection *selection)
 {
-	if (flow_store(socket_cookie, &dialled->address, dialled->port, &selection->address,
-		       selection->port, FLOW_SEND, selection->extent) ||
-	    flow_store(socket_cookie, &selection->address, selection->port, &dialled->address,
-		       dialled->port, FLOW_RECEIVE, selection->extent))
+	struct udp_flow_key send, receive;
+
+	flow_key(&send, socket_cookie, &dialled->address, dialled->port, FLOW_SEND);
+	flow_key(&receive, socket_cookie, &selection->address, selection->port, FLOW_RECEIVE);
+	if (flow_store(&send, &selection->address, selection->port, selection) ||
+	    flow_store(&receive, &dialled->address, dialled->port, selection))
 		count(REASON_FLOW_FULL);
 }
 
-/* The flow's backend, if the table that it was chosen from is still the one in force. */
+/*
+ * The flow's backend, if the run of slots that it was chosen from is still in force. The same run
+ * may have been given to the table a second time, so the slot must still lead to the same place.
+ */
 static __always_inline bool flow_continue(__u64 socket_cookie, const struct frontend_key *dialled,
 					  struct selection *selection)
 {
@@ -55,8 +63,7 @@ static __always_inline bool flow_continue(__u64 socket_cookie, const struct fron
 	flow = bpf_map_lookup_elem(&udp_flows, &key);
 	if (!flow || flow->extent != table_extent(frontend->table))
 		return false;
-	selection->address = flow->address;
-	selection->port = flow->port;
-	selection->verdict = VERDICT_BALANCE;
-	return true;
+	return take_slot(flow->slot, selection) == VERDICT_BALANCE &&
+	       selection->port == flow->port &&
+	       address_equal(&selection->address, &flow->address);
 }

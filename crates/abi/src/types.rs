@@ -248,10 +248,10 @@ shared! {
         /// The backend's port or the dialled one.
         port: Be16,
         /// Zero.
-        reserved_half: u16,
-        /// Zero.
-        reserved: u32,
-        /// The extent that the choice was made from.
+        reserved: u16,
+        /// The slot that was chosen.
+        slot: u32,
+        /// The run of slots that was in force.
         extent: u64,
     }
 }

@@ -15,7 +15,7 @@ mod tests;
 use model::{Algorithm, Endpoint, Health, LoadBalancing, Node};
 
 pub use apportion::apportion;
-pub use maglev::maglev;
+pub use maglev::{client_hash, maglev};
 pub use order::interleave;
 
 /// The slots of one service port: indices into `endpoints`. Empty when nothing is usable.

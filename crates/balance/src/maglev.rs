@@ -69,6 +69,11 @@ impl Filler {
     }
 }
 
+/// What stands for a client in a table: spread over all 32 bits.
+pub fn client_hash(client: &str) -> u32 {
+    fnv1a(client, 2) as u32
+}
+
 /// FNV-1a, 64 bits, with a seed: stable over processes and versions, as the table must be.
 fn fnv1a(text: &str, seed: u8) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;

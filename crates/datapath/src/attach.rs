@@ -20,6 +20,9 @@ pub enum LinkState {
     Recreated,
 }
 
+/// Maps whose entries programs make.
+const PROGRAM_OWNED: [&str; 2] = ["udp_flows", "affinities"];
+
 /// How to undo one step.
 enum Undo {
     Restore { link: OwnedFd, program: OwnedFd },
@@ -73,6 +76,12 @@ impl Datapath {
             states.push((program.name, self.attach_one(program, cgroup, undo)?));
         }
         on_step("commit").map_err(path_error("commit", self.pins.maps()))?;
+        // What programs wrote into the old maps since the load.
+        for successor in &self.successors {
+            if PROGRAM_OWNED.contains(&successor.name.as_str()) {
+                self.maps().carry_over(&successor.name, &self.pins.map(&successor.name))?;
+            }
+        }
         self.commit_maps()?;
         Ok(states)
     }
@@ -148,12 +157,7 @@ impl Datapath {
     /// When a pin cannot be removed.
     pub fn uninstall(self) -> Result<()> {
         let pins = self.pins.clone();
-        for program in &self.programs {
-            let pin = pins.link(program.name);
-            if let Ok(link) = sys::open_pinned(&pin) {
-                sys::link_detach(link.as_fd()).map_err(path_error("detach", &pin))?;
-            }
-        }
+        // The lock goes with it.
         drop(self);
         pins.remove_all().map(drop)
     }

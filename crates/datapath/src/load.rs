@@ -14,6 +14,11 @@ use crate::maps::Maps;
 use crate::skeleton::{KmeshSkel, KmeshSkelBuilder, OpenKmeshSkel};
 use crate::{Config, Error, Pins, Result, path_error, sys};
 
+/// Maps whose entries name entries of each other. They are replaced together: a new map beside an
+/// old one that programs still read would be half an image.
+const IMAGE: [&str; 7] =
+    ["frontends", "networks", "tables", "slots", "backends", "cursors", "loads"];
+
 /// A loaded program that waits to be attached.
 pub(crate) struct Program {
     pub name: &'static str,
@@ -21,7 +26,7 @@ pub(crate) struct Program {
     pub attach_type: raw::bpf_attach_type,
 }
 
-/// A map whose pin has another size than configured: its successor takes the pin at commit.
+/// A map that takes the pin of one of another size at the commit.
 pub(crate) struct Successor {
     pub name: String,
     pub fd: OwnedFd,
@@ -53,14 +58,17 @@ impl Datapath {
             .open(&mut storage)
             .map_err(|source| Error::Bpf { action: "open the kernel object".into(), source })?;
         set_sizes(&mut open, &config.limits)?;
-        let resized = reuse_pinned(&mut open, &pins)?;
+        let succeeded = reuse_pinned(&mut open, &pins)?;
         let skel = open
             .load()
             .map_err(|source| Error::Bpf { action: "load the kernel programs".into(), source })?;
 
         let maps = Arc::new(Maps::new(&skel.maps, &config.limits)?);
         let programs = programs(&skel)?;
-        let successors = pin_new_maps(&skel, &pins, &resized)?;
+        for name in &succeeded {
+            maps.carry_over(name, &pins.map(name))?;
+        }
+        let successors = pin_new_maps(&skel, &pins, &succeeded)?;
         Ok(Self { config, pins, programs, successors, maps, _lock: lock })
     }
 
@@ -95,10 +103,31 @@ fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// Reuses each pinned map that fits; returns the names of those whose configured size has changed.
+/// Reuses each pinned map that fits; returns the names of those that get a successor.
 fn reuse_pinned(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>> {
-    let mut resized = Vec::new();
+    let mut succeeded = resized(open, pins)?;
+    if succeeded.iter().any(|name| IMAGE.contains(&name.as_str())) {
+        succeeded.extend(IMAGE.iter().map(|name| (*name).to_owned()));
+    }
     for mut map in open.open_object_mut().maps_mut() {
+        let name = map.name().to_string_lossy().into_owned();
+        let path = pins.map(&name);
+        if !path.exists() || succeeded.contains(&name) {
+            continue;
+        }
+        let pinned = sys::open_pinned(&path).map_err(path_error("open the pinned map", &path))?;
+        map.reuse_fd(pinned.as_fd()).map_err(|source| Error::Bpf {
+            action: format!("reuse the pinned map {}", path.display()),
+            source,
+        })?;
+    }
+    Ok(succeeded)
+}
+
+/// The names of pinned maps whose configured size has changed.
+fn resized(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>> {
+    let mut resized = Vec::new();
+    for map in open.open_object_mut().maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
         let path = pins.map(&name);
         if !path.exists() {
@@ -113,12 +142,7 @@ fn reuse_pinned(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>
         if info.max_entries != map.max_entries() && map.max_entries() != 0 {
             tracing::info!(map = name, from = info.max_entries, to = map.max_entries(), "resized");
             resized.push(name);
-            continue;
         }
-        map.reuse_fd(pinned.as_fd()).map_err(|source| Error::Bpf {
-            action: format!("reuse the pinned map {}", path.display()),
-            source,
-        })?;
     }
     Ok(resized)
 }
@@ -141,13 +165,13 @@ fn layout_wanted(map: &OpenMapMut<'_>) -> String {
 }
 
 /// Pins maps that have no pin yet, so that a daemon that dies before its first commit loses
-/// nothing; a resized map waits for the commit.
-fn pin_new_maps(skel: &KmeshSkel<'_>, pins: &Pins, resized: &[String]) -> Result<Vec<Successor>> {
+/// nothing; a successor waits for the commit.
+fn pin_new_maps(skel: &KmeshSkel<'_>, pins: &Pins, succeeded: &[String]) -> Result<Vec<Successor>> {
     let mut successors = Vec::new();
     for map in skel.object().maps() {
         let name = map.name().to_string_lossy().into_owned();
         let path = pins.map(&name);
-        if resized.contains(&name) {
+        if succeeded.contains(&name) {
             let fd = map.as_fd().try_clone_to_owned().map_err(path_error("duplicate", &path))?;
             successors.push(Successor { name, fd });
         } else if !path.exists() {

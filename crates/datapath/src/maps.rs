@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 use abi::limits::Limits;
 use abi::{
@@ -343,6 +344,32 @@ impl Maps {
     /// Cookies of all enrolled network namespaces.
     pub fn enrolled(&self) -> BTreeSet<u64> {
         self.enrolments.keys().filter_map(|key| u64::read_from_bytes(&key).ok()).collect()
+    }
+
+    /// Copies from the map at `pin` what its successor lacks. Only what no configuration says: who is
+    /// enrolled, and where datagrams went.
+    ///
+    /// # Errors
+    /// When an entry does not fit, or the kernel refuses.
+    pub(crate) fn carry_over(&self, name: &str, pin: &Path) -> Result<()> {
+        let (name, successor) = match name {
+            "enrolments" => ("enrolments", &self.enrolments),
+            "resolvers" => ("resolvers", &self.resolvers),
+            "udp_flows" => ("udp_flows", &self.udp_flows),
+            "affinities" => ("affinities", &self.affinities),
+            _ => return Ok(()),
+        };
+        let before = MapHandle::from_pinned_path(pin).map_err(entry_error(name, pin.display()))?;
+        let entries = before
+            .lookup_batch(BATCH_ENTRIES_MAX as u32, MapFlags::ANY, MapFlags::ANY)
+            .map_err(entry_error(name, "all entries"))?;
+        for (key, value) in entries {
+            match successor.update(&key, &value, MapFlags::NO_EXIST) {
+                Err(e) if e.kind() == libbpf_rs::ErrorKind::AlreadyExists => {}
+                other => other.map_err(entry_error(name, "an entry of the map before it"))?,
+            }
+        }
+        Ok(())
     }
 
     /// Datagram flows that are remembered now.

@@ -1,10 +1,11 @@
 //! Where things are pinned: `<bpf file system>/kmesh/s<schema>/{maps,links}`.
 
 use std::fs::{self, File, TryLockError};
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, path_error};
+use crate::{Error, Result, path_error, sys};
 
 /// Number of the map layouts. Within one number key and value sizes never change (ARCHITECTURE.md, A7).
 pub const SCHEMA: u32 = 1;
@@ -84,6 +85,7 @@ impl Pins {
         }
         let _lock = self.schema().exists().then(|| self.lock()).transpose()?;
         let mut removed = Vec::new();
+        detach_all(&self.links())?;
         for folder in [self.links(), self.maps()] {
             remove_files(&folder, &mut removed)?;
         }
@@ -92,14 +94,30 @@ impl Pins {
     }
 }
 
-fn remove_files(folder: &Path, removed: &mut Vec<PathBuf>) -> Result<()> {
-    if !folder.exists() {
-        return Ok(());
+/// A link without a pin goes when the kernel comes round to it; one that is detached has no effect
+/// from now on.
+fn detach_all(links: &Path) -> Result<()> {
+    for pin in files(links)? {
+        let link = sys::open_pinned(&pin).map_err(path_error("open the pinned link", &pin))?;
+        sys::link_detach(link.as_fd()).map_err(path_error("detach", &pin))?;
     }
-    for entry in fs::read_dir(folder).map_err(path_error("list", folder))? {
-        let path = entry.map_err(path_error("list", folder))?.path();
+    Ok(())
+}
+
+fn remove_files(folder: &Path, removed: &mut Vec<PathBuf>) -> Result<()> {
+    for path in files(folder)? {
         fs::remove_file(&path).map_err(path_error("unpin", &path))?;
         removed.push(path);
     }
     Ok(())
+}
+
+/// The files of a folder, which may be missing.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder).map_err(path_error("list", folder))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    paths.collect::<std::io::Result<_>>().map_err(path_error("list", folder))
 }

@@ -81,6 +81,8 @@ pub(crate) struct Retired {
     pub runs: Vec<Extent>,
     pub backends: Vec<u32>,
     pub blocks: Vec<u32>,
+    /// Frontends removed or replaced: the kernel may not have let go of their memory yet.
+    pub frontends: usize,
 }
 
 /// What is where in the maps.
@@ -172,7 +174,8 @@ impl Layout {
         !(retired.tables.is_empty()
             && retired.runs.is_empty()
             && retired.backends.is_empty()
-            && retired.blocks.is_empty())
+            && retired.blocks.is_empty()
+            && retired.frontends == 0)
     }
 
     /// Every frontend that a service owns, in the order of its key.
@@ -242,6 +245,7 @@ impl Layout {
                 self.frontends.get(&key).is_some_and(|held| held.owner.as_ref() == Some(name));
             if owned && !kept.contains(&key) {
                 self.frontends.remove(&key);
+                self.retired.frontends += 1;
                 steps.removed.insert(key);
             }
         }
@@ -355,7 +359,7 @@ impl Layout {
         else {
             let limit = self.limits.tables_max;
             let message =
-                format!("no room for a service port: tables_max is {limit}; it is not in the mesh");
+                format!("no room for a service port: tables_max is {limit}; it is not served");
             steps.problem(name, message);
             return None;
         };
@@ -371,7 +375,7 @@ impl Layout {
                 let count = table.targets.len();
                 let now = match before {
                     Some(_) => "its last good endpoints stay",
-                    None => "the port is not in the mesh",
+                    None => "the port is not served",
                 };
                 steps.problem(name, format!("no room for {count} slots: {limit}; {now}"));
                 if before.is_none() {
@@ -450,17 +454,24 @@ impl Layout {
             let message = format!("{key} belongs to {owner}, which keeps it");
             return steps.problem(name, message);
         }
-        if held.is_none() && self.frontends.len() >= self.limits.frontends_max as usize {
+        let in_map = self.frontends.len() + self.retired.frontends;
+        if held.is_none() && in_map >= self.limits.frontends_max as usize {
             let limit = self.limits.frontends_max;
             return steps.problem(
                 name,
                 format!("no room for {key}: frontends_max is {limit}; it is not in the mesh"),
             );
         }
-        if held.is_none_or(|held| held.value != value) {
-            steps.frontends.push(Write::Frontend { key, value });
+        // A key that another service gave up in this change is still in the map.
+        let given_up = steps.removed.remove(&key);
+        match held {
+            Some(held) if held.value == value => {}
+            None if !given_up => steps.frontends.push(Write::Frontend { key, value }),
+            _ => {
+                steps.replaced.push(Write::Frontend { key, value });
+                self.retired.frontends += usize::from(!given_up);
+            }
         }
-        steps.removed.remove(&key);
         self.frontends.insert(key, PlacedFrontend { owner: Some(name.clone()), value });
     }
 

@@ -15,6 +15,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use balance::client_hash;
 pub use image::{
     Action, FrontendImage, Image, Place, Planner, ServiceImage, Table, Target, compile,
 };

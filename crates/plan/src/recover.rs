@@ -97,6 +97,7 @@ impl Layout {
             .collect();
         for key in ownerless {
             self.frontends.remove(&key);
+            self.retired.frontends += 1;
             steps.removed.insert(key);
         }
         for table in std::mem::take(&mut self.unclaimed).into_values() {

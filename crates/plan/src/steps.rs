@@ -17,8 +17,11 @@ pub struct Steps {
     pub slots: Vec<Write>,
     /// Flips.
     pub tables: Vec<Write>,
-    /// New and changed frontends.
+    /// New frontends.
     pub frontends: Vec<Write>,
+    /// Changed frontends: after the new ones, because the kernel may give the memory of a replaced
+    /// entry to the next new one while a program still reads it.
+    pub replaced: Vec<Write>,
     /// New blocks: after their frontends, or an address in one would be unknown for a moment.
     pub networks: Vec<Write>,
     /// Blocks that go: before their frontends, for the same reason.
@@ -45,6 +48,7 @@ impl Steps {
             self.frontends,
             self.networks,
             self.removed_networks,
+            self.replaced,
         ];
         let writes = ordered.into_iter().flatten().chain(removals).collect();
         Change { writes, problems: self.problems }

@@ -15,7 +15,8 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::api::{
-    EnrolRequest, Enrolment, ErrorBody, LoggerInfo, Status, UnenrolRequest, Version, path,
+    EnrolRequest, Enrolment, ErrorBody, ExplainRequest, Explanation, LoggerInfo, Status,
+    UnenrolRequest, Version, path,
 };
 
 /// How long the daemon may take over one request.
@@ -122,6 +123,16 @@ impl AdminClient {
     /// Ends an enrolment and tells which it was.
     pub async fn unenrol(&self, request: &UnenrolRequest) -> Result<Enrolment, ClientError> {
         self.delete(path::ENROLMENTS, request).await
+    }
+
+    /// What would happen to a connection.
+    pub async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ClientError> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("from", &request.from)
+            .append_pair("to", &request.to)
+            .append_pair("protocol", &request.protocol)
+            .finish();
+        self.get(&format!("{}?{query}", path::EXPLAIN)).await
     }
 
     /// Names of the loggers.

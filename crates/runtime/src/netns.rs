@@ -1,7 +1,9 @@
 //! Network namespaces of the host: naming them, entering them, finding them again.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +69,41 @@ pub fn in_netns<T: Send>(path: &Path, f: impl FnOnce() -> T + Send) -> Result<T,
             .map_err(|source| NetnsError::Thread { path: path.into(), source })?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// The first address of the namespace at `path` that others can reach it at; IPv4 before IPv6.
+pub fn global_address(path: &Path) -> Result<Option<IpAddr>, NetnsError> {
+    in_netns(path, || {
+        let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+        let mut addresses: Vec<IpAddr> = interfaces
+            .filter_map(|interface| {
+                let address = interface.address?;
+                let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+                v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+            })
+            .filter(is_global)
+            .collect();
+        addresses.sort_unstable();
+        addresses.first().copied()
+    })
+}
+
+fn is_global(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    }
+}
+
+/// Every network namespace that has a mount or a process, by inode, each with a path to it.
+pub fn all() -> BTreeMap<u64, PathBuf> {
+    let mounts = crate::mounts::table().unwrap_or_default();
+    let mounted =
+        mounts.into_iter().filter(|mount| mount.root.starts_with("net:[")).map(|mount| mount.point);
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of_processes = processes.map(|process| process.path().join("ns/net"));
+    // Mounts last: they replace the processes' paths, which do not stay.
+    of_processes.chain(mounted).filter_map(|path| Some((inode(&path).ok()?, path))).collect()
 }
 
 /// A path to the network namespace with this inode, if there is one: a mount of it, which lasts, or
