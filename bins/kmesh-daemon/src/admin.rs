@@ -3,6 +3,7 @@
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::Request;
+use crate::metrics;
 
 type Agent = State<mpsc::Sender<Request>>;
 
@@ -27,6 +29,7 @@ pub fn router(requests: mpsc::Sender<Request>) -> Router {
         .route(path::CONFIG_DUMP_KERNEL_NATIVE, get(wrong_mode))
         .route(path::BPF_DUMP_KERNEL_NATIVE, get(wrong_mode))
         .route(path::STATUS, get(status))
+        .route(path::METRICS, get(metrics))
         .route(path::EXPLAIN, get(explain))
         .route(path::ENROLMENTS, get(enrolments).post(enrol).delete(unenrol))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such path") })
@@ -57,6 +60,16 @@ async fn ready(State(agent): Agent) -> Response {
 
 async fn status(State(agent): Agent) -> Response {
     ask(&agent, Request::Status).await.map_or_else(|response| response, |value| json(&value))
+}
+
+async fn metrics(State(agent): Agent) -> Response {
+    match ask(&agent, Request::Status).await {
+        Ok(status) => match metrics::render(&status) {
+            Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+            Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, why.to_string()),
+        },
+        Err(response) => response,
+    }
 }
 
 async fn config_dump(State(agent): Agent) -> Response {

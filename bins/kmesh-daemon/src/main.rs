@@ -10,6 +10,7 @@ mod connections;
 mod dump;
 mod enrolments;
 mod explain;
+mod metrics;
 mod preflight;
 mod run;
 mod status;

@@ -14,6 +14,7 @@
 //! | `GET /debug/config_dump/bpf/dual-engine` | [`BpfDump`] |
 //! | the same two for `kernel-native` | 400 [`WRONG_MODE`] |
 //! | `GET /status` | [`Status`] |
+//! | `GET /status/metric` | OpenMetrics text |
 //! | `GET /explain?workload=NS/NAME&to=HOST:PORT` | [`Explanation`] |
 //! | `GET /enrolments` | array of [`Enrolment`] |
 //! | `POST /enrolments` with [`EnrolRequest`] | the new [`Enrolment`] |
@@ -68,6 +69,8 @@ pub mod path {
     pub const BPF_DUMP_KERNEL_NATIVE: &str = "/debug/config_dump/bpf/kernel-native";
     /// Everything about the running daemon on one page.
     pub const STATUS: &str = "/status";
+    /// Metrics, where Kmesh has them.
+    pub const METRICS: &str = "/status/metric";
     /// What would happen to a connection.
     pub const EXPLAIN: &str = "/explain";
     /// Network namespaces whose traffic the mesh handles.

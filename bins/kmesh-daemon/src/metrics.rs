@@ -1,0 +1,145 @@
+//! The status page as OpenMetrics: map fill, reasons, connections, programs. docs/metrics.md explains
+//! each; the names of Kmesh's own metrics are kept where the meaning is the same.
+
+use std::fmt;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use runtime::api::Status;
+
+/// Media type of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+
+/// The text for one state of the daemon.
+pub fn render(status: &Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("kmesh");
+    register_maps(&mut registry, status);
+    register_reasons(&mut registry, status);
+    register_connections(&mut registry, status);
+    register_programs(&mut registry, status);
+    let config = Gauge::<i64>::default();
+    config.set(status.config.problems.len() as i64);
+    registry.register("config_problems", "Problems of the configuration in force", config);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn gauges(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    unit: Option<Unit>,
+    values: impl Iterator<Item = (Labels, u64)>,
+) {
+    let family = Family::<Labels, Gauge>::default();
+    for (labels, value) in values {
+        family.get_or_create(&labels).set(value as i64);
+    }
+    match unit {
+        Some(unit) => registry.register_with_unit(name, help, unit, family),
+        None => registry.register(name, help, family),
+    }
+}
+
+fn counters(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (Labels, u64)>,
+) {
+    let family = Family::<Labels, Counter>::default();
+    for (labels, value) in values {
+        family.get_or_create(&labels).inc_by(value);
+    }
+    registry.register(name, help, family);
+}
+
+fn register_maps(registry: &mut Registry, status: &Status) {
+    let maps = || status.maps.iter().map(|map| (vec![("map", map.name.clone())], map));
+    let help = "Entries in use";
+    gauges(registry, "map_entry_count", help, None, maps().map(|(l, map)| (l, map.entries)));
+    let help = "Entries that the map can hold; 0 when it has no limit of its own";
+    gauges(registry, "map_entry_max", help, None, maps().map(|(l, map)| (l, map.entries_max)));
+    let help = "Kernel memory of the map";
+    gauges(registry, "map_memory", help, Some(Unit::Bytes), maps().map(|(l, map)| (l, map.bytes)));
+}
+
+fn register_reasons(registry: &mut Registry, status: &Status) {
+    let reasons = status.counters.iter().map(|counter| {
+        let labels = vec![("reason", counter.reason.clone()), ("outcome", counter.outcome.clone())];
+        (labels, counter.count)
+    });
+    let help = "What programs refused, passed or could not do, by reason (docs/reasons.md)";
+    counters(registry, "reasons", help, reasons);
+}
+
+fn register_connections(registry: &mut Registry, status: &Status) {
+    let connections = &status.connections;
+    for (name, help, value) in [
+        (
+            "node_connections_opened",
+            "TCP connections opened by or to enrolled workloads",
+            connections.opened,
+        ),
+        ("node_connections_refused", "TCP connects that failed", connections.refused),
+        ("node_connections_closed", "TCP connections that ended", connections.closed),
+        ("node_sent_bytes", "Payload sent over connections that ended", connections.bytes_sent),
+        (
+            "node_received_bytes",
+            "Payload received over connections that ended",
+            connections.bytes_received,
+        ),
+        ("node_events_lost", "Connection events that found the ring full", connections.events_lost),
+    ] {
+        registry.register(name, help, ConstCounter::new(value));
+    }
+}
+
+fn register_programs(registry: &mut Registry, status: &Status) {
+    let programs = || status.programs.iter().map(|p| (vec![("program", p.name.clone())], p));
+    let help = "Runs of the program, counted while kernel.bpf_stats_enabled is on";
+    let runs = programs().map(|(labels, program)| (labels, program.run_count));
+    counters(registry, "bpf_prog_operation_count", help, runs);
+    let help = "Nanoseconds that those runs took";
+    let times = programs().map(|(labels, program)| (labels, program.run_time_ns));
+    counters(registry, "bpf_prog_run_time_ns", help, times);
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::api::{Counter, MapFill};
+
+    use super::*;
+
+    #[test]
+    fn fill_levels_and_reasons_are_exported() {
+        let status = Status {
+            maps: vec![MapFill { name: "slots".into(), entries: 3, entries_max: 8, bytes: 64 }],
+            counters: vec![Counter {
+                reason: "no_endpoint".into(),
+                outcome: "refused".into(),
+                count: 5,
+                sentence: String::new(),
+            }],
+            ..Status::default()
+        };
+        let text = render(&status).expect("it encodes");
+        for line in [
+            "kmesh_map_entry_count{map=\"slots\"} 3",
+            "kmesh_map_entry_max{map=\"slots\"} 8",
+            "kmesh_map_memory_bytes{map=\"slots\"} 64",
+            "kmesh_reasons_total{reason=\"no_endpoint\",outcome=\"refused\"} 5",
+            "kmesh_node_connections_opened_total 0",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}
