@@ -153,9 +153,10 @@ mod tests {
         let mut watcher = Watcher::new(dir.path()).unwrap();
         let path = dir.path().join("a.yaml");
         let writer = tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(10));
             loop {
                 fs::write(&path, "a: 1").unwrap();
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                pace.tick().await;
             }
         });
         assert!(timeout(LONG, watcher.changed()).await.is_ok());
