@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use model::{Algorithm, Health, Locality, LocalityMode, Protocol, ServicePort};
+use model::{
+    AddressBlock, Algorithm, Health, Locality, LocalityMode, NodePort, Protocol, ServicePort,
+};
 
 /// Labels, or a selector of labels.
 pub(crate) type Labels = BTreeMap<String, String>;
@@ -37,6 +39,11 @@ pub(crate) struct Service {
     /// Empty when the service selects nothing.
     pub(crate) selector: Labels,
     pub(crate) publish_not_ready_addresses: bool,
+    /// `sessionAffinity: ClientIP` and its timeout.
+    pub(crate) affinity_seconds: Option<u32>,
+    pub(crate) external_addresses: Vec<IpAddr>,
+    pub(crate) node_ports: Vec<NodePort>,
+    pub(crate) external_local: bool,
     /// What the service itself says about locality.
     pub(crate) locality: LocalityMode,
 }
@@ -91,6 +98,8 @@ pub(crate) struct SliceEndpoint {
 pub(crate) struct ServiceEntry {
     pub(crate) hosts: Vec<String>,
     pub(crate) addresses: Vec<IpAddr>,
+    /// Addresses that are CIDR blocks.
+    pub(crate) networks: Vec<AddressBlock>,
     pub(crate) ports: Vec<Port>,
     /// `resolution: NONE`.
     pub(crate) is_passthrough: bool,

@@ -14,9 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use model::{
-    Algorithm, Endpoint, LoadBalancing, Locality, LocalityMode, ServiceName, Snapshot, Source,
-};
+use model::{Algorithm, LoadBalancing, Locality, LocalityMode, ServiceName, Snapshot, Source};
 
 use crate::object::{self, Body, EndpointSlice, Labels};
 use crate::{Kind, ObjectKey, Options, Problem, Severity, Store};
@@ -160,11 +158,24 @@ impl<'a> Compiler<'a> {
         if service.publish_not_ready_addresses {
             endpoints.iter_mut().for_each(|endpoint| endpoint.health = model::Health::Healthy);
         }
-        let balancing =
-            LoadBalancing { algorithm: Algorithm::default(), locality: service.locality.clone() };
-        let addresses = service.addresses.clone();
-        let head = Head { key, name, source: Source::Kubernetes, addresses, balancing };
-        self.add_service(head, &service.ports, endpoints);
+        let load_balancing = LoadBalancing {
+            locality: service.locality.clone(),
+            affinity_seconds: service.affinity_seconds,
+            ..LoadBalancing::default()
+        };
+        self.add_service(model::Service {
+            name,
+            object_name: key.name.clone(),
+            source: Source::Kubernetes,
+            addresses: service.addresses.clone(),
+            networks: Vec::new(),
+            external_addresses: service.external_addresses.clone(),
+            node_ports: service.node_ports.clone(),
+            external_local: service.external_local,
+            ports: service_ports(&service.ports),
+            load_balancing,
+            endpoints,
+        });
     }
 
     fn service_entry(&mut self, key: &'a ObjectKey, entry: &'a object::ServiceEntry) {
@@ -181,9 +192,23 @@ impl<'a> Compiler<'a> {
                 balancing.algorithm = Algorithm::Passthrough;
             }
             // Several hosts can't be told apart by an address: it is the first one's.
-            let addresses = if index == 0 { entry.addresses.clone() } else { Vec::new() };
-            let head = Head { key, name, source: Source::ServiceEntry, addresses, balancing };
-            self.add_service(head, &entry.ports, endpoints.finish());
+            let (addresses, networks) = match index {
+                0 => (entry.addresses.clone(), entry.networks.clone()),
+                _ => Default::default(),
+            };
+            self.add_service(model::Service {
+                name,
+                object_name: key.name.clone(),
+                source: Source::ServiceEntry,
+                addresses,
+                networks,
+                external_addresses: Vec::new(),
+                node_ports: Vec::new(),
+                external_local: false,
+                ports: service_ports(&entry.ports),
+                load_balancing: balancing,
+                endpoints: endpoints.finish(),
+            });
         }
     }
 
@@ -204,9 +229,10 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn add_service(&mut self, head: Head<'_>, ports: &[object::Port], endpoints: Vec<Endpoint>) {
-        let Head { key, name, source, addresses, mut balancing } = head;
-        if let Some(rule) = self.rules.find(&name) {
+    /// Adds a service once its DestinationRule has had its say.
+    fn add_service(&mut self, mut service: model::Service) {
+        let balancing = &mut service.load_balancing;
+        if let Some(rule) = self.rules.find(&service.name) {
             let keeps_algorithm = balancing.algorithm == Algorithm::Passthrough;
             if let Some(algorithm) = rule.algorithm.filter(|_| !keeps_algorithm) {
                 balancing.algorithm = algorithm;
@@ -217,16 +243,7 @@ impl<'a> Compiler<'a> {
                 balancing.locality = locality.clone();
             }
         }
-        let service = model::Service {
-            name: name.clone(),
-            object_name: key.name.clone(),
-            source,
-            addresses,
-            ports: ports.iter().map(|port| port.port.clone()).collect(),
-            load_balancing: balancing,
-            endpoints,
-        };
-        self.services.insert(name, service);
+        self.services.insert(service.name.clone(), service);
     }
 
     fn finish(mut self, previous: &Snapshot) -> (Snapshot, Vec<Problem>) {
@@ -261,13 +278,8 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// What services of both sources have in common.
-struct Head<'a> {
-    key: &'a ObjectKey,
-    name: ServiceName,
-    source: Source,
-    addresses: Vec<std::net::IpAddr>,
-    balancing: LoadBalancing,
+fn service_ports(ports: &[object::Port]) -> Vec<model::ServicePort> {
+    ports.iter().map(|port| port.port.clone()).collect()
 }
 
 /// The new values, each as the old `Arc` where it is equal to it.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use model::{LocalityMode, Scope, ServicePort};
+use model::{LocalityMode, NodePort, Protocol, Scope, ServicePort};
 
 use crate::findings::Findings;
 use crate::object::{Body, Port, Service, TargetPort};
@@ -26,14 +26,16 @@ pub(super) fn read(api: api::Service, findings: &mut Findings) -> Option<(Object
     if is_served && !is_headless && spec.ports.as_ref().is_none_or(Vec::is_empty) {
         findings.error("spec.ports", "missing: only a headless service may have none");
     }
-    unsupported(&spec, findings);
-    let locality = locality(&spec, findings);
     let service = Service {
+        affinity_seconds: affinity_seconds(&spec, findings),
+        external_addresses: external_addresses(&spec, api.status.as_ref(), findings),
+        node_ports: node_ports(&spec),
+        external_local: external_local(&spec, findings),
+        locality: locality(&spec, findings),
         addresses,
         ports,
         selector: if is_served { spec.selector.unwrap_or_default() } else { Default::default() },
         publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or(false),
-        locality,
     };
     Some((api.metadata, Body::Service(service)))
 }
@@ -153,23 +155,76 @@ fn target_port(
     }
 }
 
-fn unsupported(spec: &api::ServiceSpec, findings: &mut Findings) {
+/// Seconds of `sessionAffinityConfig.clientIP.timeoutSeconds` when it is not set.
+const AFFINITY_SECONDS_DEFAULT: i32 = 10_800;
+/// The longest that the API allows.
+const AFFINITY_SECONDS_MAX: i32 = 86_400;
+
+fn affinity_seconds(spec: &api::ServiceSpec, findings: &mut Findings) -> Option<u32> {
     match spec.session_affinity.as_deref() {
-        None | Some("None") => {}
-        Some("ClientIP") => findings.warning(
-            "spec.sessionAffinity",
-            "ClientIP is not supported yet",
-            "each connection is balanced for itself",
-        ),
-        Some(other) => findings
-            .error("spec.sessionAffinity", format!("{other:?} is not one of None, ClientIP")),
+        None | Some("None") => return None,
+        Some("ClientIP") => {}
+        Some(other) => {
+            let message = format!("{other:?} is not one of None, ClientIP");
+            findings.error("spec.sessionAffinity", message);
+            return None;
+        }
     }
-    if spec.external_ips.as_ref().is_some_and(|list| !list.is_empty()) {
-        findings.warning(
-            "spec.externalIPs",
-            "not served yet",
-            "connections to these addresses pass as if there were no mesh",
-        );
+    let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+    let seconds = config.and_then(|c| c.timeout_seconds).unwrap_or(AFFINITY_SECONDS_DEFAULT);
+    if !(1..=AFFINITY_SECONDS_MAX).contains(&seconds) {
+        let message = format!("{seconds} is not between 1 and {AFFINITY_SECONDS_MAX}");
+        findings.error("spec.sessionAffinityConfig.clientIP.timeoutSeconds", message);
+    }
+    u32::try_from(seconds).ok()
+}
+
+fn external_addresses(
+    spec: &api::ServiceSpec,
+    status: Option<&api::ServiceStatus>,
+    findings: &mut Findings,
+) -> Vec<IpAddr> {
+    let external = spec.external_ips.iter().flatten().enumerate();
+    let mut addresses: Vec<IpAddr> = external
+        .filter_map(|(index, text)| {
+            findings.take(format!("spec.externalIPs[{index}]"), values::address(text))
+        })
+        .collect();
+    let ingress = status.and_then(|s| s.load_balancer.as_ref()).and_then(|b| b.ingress.as_ref());
+    for (index, ingress) in ingress.into_iter().flatten().enumerate() {
+        let is_vip = ingress.ip_mode.as_deref().is_none_or(|mode| mode == "VIP");
+        if let Some(text) = ingress.ip.as_deref().filter(|_| is_vip) {
+            let field = format!("status.loadBalancer.ingress[{index}].ip");
+            addresses.extend(findings.take(field, values::address(text)));
+        }
+    }
+    addresses
+}
+
+fn node_ports(spec: &api::ServiceSpec) -> Vec<NodePort> {
+    let ports = spec.ports.iter().flatten();
+    ports
+        .filter_map(|port| {
+            let protocol = match port.protocol.as_deref() {
+                None | Some("TCP") => Protocol::Tcp,
+                Some("UDP") => Protocol::Udp,
+                Some(_) => return None,
+            };
+            let node_port = u16::try_from(port.node_port?).ok().filter(|port| *port > 0)?;
+            Some(NodePort { node_port, port: u16::try_from(port.port).ok()?, protocol })
+        })
+        .collect()
+}
+
+fn external_local(spec: &api::ServiceSpec, findings: &mut Findings) -> bool {
+    match spec.external_traffic_policy.as_deref() {
+        None | Some("" | "Cluster") => false,
+        Some("Local") => true,
+        Some(other) => {
+            let message = format!("{other:?} is not one of Cluster, Local");
+            findings.error("spec.externalTrafficPolicy", message);
+            false
+        }
     }
 }
 

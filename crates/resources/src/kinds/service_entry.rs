@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use model::{Protocol, ServicePort};
+use model::{AddressBlock, Protocol, ServicePort};
 
 use super::istio;
 use super::workload_entry::{HostNames, destination};
@@ -41,9 +41,11 @@ pub(super) fn read(
         "the identity of the endpoints is not checked",
     );
     export_to(&spec.export_to, findings);
+    let (addresses, networks) = addresses(&spec.addresses, findings);
     let entry = ServiceEntry {
         hosts: hosts(&spec.hosts, findings),
-        addresses: addresses(&spec.addresses, findings),
+        addresses,
+        networks,
         ports: ports(&spec.ports, findings),
         is_passthrough: resolution == Resolution::None,
         endpoints: endpoints(spec, resolution, findings),
@@ -86,14 +88,16 @@ fn hosts(list: &[String], findings: &mut Findings) -> Vec<String> {
     hosts
 }
 
-fn addresses(list: &[String], findings: &mut Findings) -> Vec<IpAddr> {
+/// Single addresses, and blocks of more than one.
+fn addresses(list: &[String], findings: &mut Findings) -> (Vec<IpAddr>, Vec<AddressBlock>) {
     let mut addresses = Vec::new();
+    let mut blocks = Vec::new();
     for (index, text) in list.iter().enumerate() {
         let field = format!("spec.addresses[{index}]");
         let address = match text.parse::<IpNet>() {
             Ok(net) if net.prefix_len() < net.max_prefix_len() => {
-                let message = format!("{text}: a range of addresses is not supported yet");
-                findings.warning(field, message, "the address is skipped");
+                let block = AddressBlock { address: net.network(), prefix_bits: net.prefix_len() };
+                blocks.extend(Some(block).filter(|block| !blocks.contains(block)));
                 continue;
             }
             Ok(net) => values::address(&net.addr().to_string()),
@@ -102,7 +106,7 @@ fn addresses(list: &[String], findings: &mut Findings) -> Vec<IpAddr> {
         let address = findings.take(field, address);
         addresses.extend(address.filter(|address| !addresses.contains(address)));
     }
-    addresses
+    (addresses, blocks)
 }
 
 fn ports(list: &[istio::ServicePort], findings: &mut Findings) -> Vec<Port> {

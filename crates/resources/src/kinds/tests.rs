@@ -58,9 +58,15 @@ fn service() {
             ("type: Cluster, clusterIP: None", &["error spec.type: \"Cluster\" is not one of"]),
             ("clusterIP: None, prots: []", &["warning spec.prots: not a field of this API"]),
             ("clusterIP: None, ports: 80", &["error spec.ports: invalid type"]),
-            ("clusterIP: None, sessionAffinity: ClientIP", &["warning spec.sessionAffinity"]),
+            ("clusterIP: None, sessionAffinity: ClientIP", &[]),
+            (
+                "clusterIP: None, sessionAffinity: ClientIP, \
+                 sessionAffinityConfig: {clientIP: {timeoutSeconds: 90000}}",
+                &["error spec.sessionAffinityConfig.clientIP.timeoutSeconds"],
+            ),
             ("clusterIP: None, sessionAffinity: Client", &["error spec.sessionAffinity"]),
-            ("clusterIP: None, externalIPs: [1.2.3.4]", &["warning spec.externalIPs"]),
+            ("clusterIP: None, externalIPs: [1.2.3.4]", &[]),
+            ("clusterIP: None, externalIPs: [x]", &["error spec.externalIPs[0]"]),
             ("clusterIP: None, trafficDistribution: PreferSameNode", &[]),
             ("clusterIP: None, trafficDistribution: Near", &["error spec.trafficDistribution"]),
             ("clusterIP: None, internalTrafficPolicy: Local", &[]),
@@ -172,7 +178,7 @@ fn service_entry() {
             ("hosts: [a], exportTo: ['*']", &[]),
             ("hosts: [a], exportTo: [.]", &["warning spec.exportTo: [\".\"] is not supported"]),
             ("hosts: [a], addresses: [10.0.0.1/32, 'fd00::1']", &[]),
-            ("hosts: [a], addresses: [10.0.0.0/8]", &["warning spec.addresses[0]: 10.0.0.0/8"]),
+            ("hosts: [a], addresses: [10.0.0.0/8]", &[]),
             ("hosts: [a], addresses: [10.0.0.0/33]", &["error spec.addresses[0]: \"10.0.0.0/33\""]),
             ("hosts: [a], resolution: DNS", &["warning spec.resolution: the hosts"]),
             (
@@ -279,11 +285,15 @@ fn load_balancer() {
             ("simple: RANDOM", &[]),
             ("simple: UNSPECIFIED", &[]),
             ("simple: PASSTHROUGH", &[]),
-            ("simple: ROUND_ROBIN", &[&format!("warning {FIELD}.simple: ROUND_ROBIN")]),
-            ("simple: LEAST_REQUEST", &[&format!("warning {FIELD}.simple: LEAST_REQUEST")]),
-            ("simple: LEAST_CONN", &[&format!("warning {FIELD}.simple: LEAST_CONN")]),
+            ("simple: ROUND_ROBIN", &[]),
+            ("simple: LEAST_REQUEST", &[]),
+            ("simple: LEAST_CONN", &[]),
             ("simple: random", &[&format!("error {FIELD}.simple: \"random\" is not one of")]),
-            ("consistentHash: {useSourceIp: true}", &[&format!("warning {FIELD}.consistentHash")]),
+            ("consistentHash: {useSourceIp: true}", &[]),
+            (
+                "consistentHash: {httpHeaderName: x}",
+                &[&format!("warning {FIELD}.consistentHash.httpHeaderName")],
+            ),
         ],
     );
 }

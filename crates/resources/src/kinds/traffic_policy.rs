@@ -39,7 +39,8 @@ pub(super) fn read(policy: Option<istio::TrafficPolicy>, findings: &mut Findings
     let Some(balancer) = policy.load_balancer else { return Balancing::default() };
     unsupported(&balancer, findings);
     Balancing {
-        algorithm: algorithm(balancer.simple.as_deref(), findings),
+        algorithm: consistent_hash(&balancer, findings)
+            .or_else(|| algorithm(balancer.simple.as_deref(), findings)),
         locality: balancer.locality_lb_setting.and_then(|setting| locality(&setting, findings)),
     }
 }
@@ -49,11 +50,6 @@ fn unsupported(balancer: &istio::LoadBalancer, findings: &mut Findings) {
     if balancer.simple.is_some() && balancer.consistent_hash.is_some() {
         findings.error(field.clone(), "only one of simple and consistentHash may be set");
     }
-    findings.unsupported(
-        format!("{field}.consistentHash"),
-        &balancer.consistent_hash,
-        "served by weighted random",
-    );
     findings.unsupported(format!("{field}.warmup"), &balancer.warmup, IGNORED_BY_L4);
     findings.unsupported(
         format!("{field}.warmupDurationSecs"),
@@ -62,16 +58,28 @@ fn unsupported(balancer: &istio::LoadBalancer, findings: &mut Findings) {
     );
 }
 
+/// `ConsistentHashLB`. What L4 can hash is who dials; hashes of HTTP parts need a waypoint.
+fn consistent_hash(balancer: &istio::LoadBalancer, findings: &mut Findings) -> Option<Algorithm> {
+    let hash = balancer.consistent_hash.as_ref()?;
+    for part in ["httpHeaderName", "httpCookie", "httpQueryParameterName"] {
+        if hash.get(part).is_some() {
+            findings.warning(
+                format!("{FIELD}.loadBalancer.consistentHash.{part}"),
+                "not seen by the L4 data path",
+                "the client's own address is hashed",
+            );
+        }
+    }
+    Some(Algorithm::ConsistentHash)
+}
+
 fn algorithm(simple: Option<&str>, findings: &mut Findings) -> Option<Algorithm> {
     let field = format!("{FIELD}.loadBalancer.simple");
     match simple? {
         "UNSPECIFIED" | "RANDOM" => Some(Algorithm::WeightedRandom),
+        "ROUND_ROBIN" => Some(Algorithm::RoundRobin),
+        "LEAST_REQUEST" | "LEAST_CONN" => Some(Algorithm::LeastRequest),
         "PASSTHROUGH" => Some(Algorithm::Passthrough),
-        name @ ("ROUND_ROBIN" | "LEAST_REQUEST" | "LEAST_CONN") => {
-            let message = format!("{name} is not implemented yet");
-            findings.warning(field, message, "served by weighted random until it is");
-            Some(Algorithm::WeightedRandom)
-        }
         other => {
             let known = "UNSPECIFIED, RANDOM, ROUND_ROBIN, LEAST_REQUEST, LEAST_CONN, PASSTHROUGH";
             findings.error(field, format!("{other:?} is not one of {known}"));
