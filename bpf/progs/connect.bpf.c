@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Hook:     cgroup/connect4, cgroup/connect6: connect() of a TCP or UDP socket, before any packet.
- * Reads:    enrolments, resolvers, settings, frontends, networks, tables, slots, backends, loads.
+ * Reads:    enrolments, settings, frontends, networks, tables, slots, backends, loads.
  * Writes:   sockets (what was dialled and where it went), cursors, affinities, events (a refusal),
  *           counters.
  * Verdict:  a service address is rewritten to one backend; a service without a usable endpoint, or a
@@ -15,7 +15,6 @@
 #include <bpf/bpf_helpers.h>
 
 #include <kmesh/count.h>
-#include <kmesh/dns.h>
 #include <kmesh/enrolment.h>
 #include <kmesh/event.h>
 #include <kmesh/service.h>
@@ -87,8 +86,7 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct fro
 		return selection->verdict = VERDICT_PASS;
 
 	key->protocol = ctx->protocol;
-	if (!dns_capture(key, &client, socket_mark(ctx), selection) &&
-	    select_backend(key, &client, &dice, selection) != VERDICT_BALANCE)
+	if (select_backend(key, &client, &dice, selection) != VERDICT_BALANCE)
 		count(selection->reason);
 	if (selection->verdict == VERDICT_REFUSE)
 		report_refusal(ctx, key, selection->reason, netns_cookie);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Hook:     cgroup/sendmsg4, cgroup/sendmsg6: a datagram sent with an explicit destination.
- * Reads:    enrolments, resolvers, settings, frontends, networks, tables, slots, backends, loads,
+ * Reads:    enrolments, settings, frontends, networks, tables, slots, backends, loads,
  *           udp_flows.
  * Writes:   udp_flows (the flow and the way back), cursors, affinities, counters.
  * Verdict:  a service address is rewritten to one backend, the same one for the same socket while
@@ -14,7 +14,6 @@
 #include <linux/errno.h>
 #include <bpf/bpf_helpers.h>
 
-#include <kmesh/dns.h>
 #include <kmesh/enrolment.h>
 #include <kmesh/sock_addr.h>
 #include <kmesh/udp_flow.h>
@@ -29,10 +28,6 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx,
 
 	if (!find_client(bpf_get_netns_cookie(ctx), &client))
 		return VERDICT_PASS;
-	if (dns_capture(dialled, &client, socket_mark(ctx), selection)) {
-		flow_remember(socket_cookie, dialled, selection);
-		return VERDICT_BALANCE;
-	}
 	if (flow_continue(socket_cookie, dialled, selection))
 		return VERDICT_BALANCE;
 	if (select_backend(dialled, &client, &dice, selection) == VERDICT_BALANCE)

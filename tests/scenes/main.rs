@@ -22,6 +22,7 @@ mod root {
     mod limits;
     mod load;
     mod locality;
+    mod modes;
     mod ports;
     mod refusal;
     mod several;

@@ -87,13 +87,6 @@ fn ask(
         return Ok("passed: the namespace is not in the mesh".into());
     }
     stations.push(station("enrolment", format!("enrolments[{cookie}]"), "in the mesh"));
-    if let Some(found) = dns_station(maps, question)? {
-        let captured = found.found.starts_with("the DNS proxy answers");
-        stations.push(found);
-        if captured {
-            return Ok("balanced: the query goes to the node's DNS proxy".into());
-        }
-    }
     let Some((key, frontend)) = find_frontend(maps, question)? else {
         return unknown(maps, question, stations);
     };
@@ -131,23 +124,6 @@ fn refused(reason: Reason) -> String {
 
 fn passed(reason: Reason) -> String {
     format!("passed ({}): {}", reason.name(), reason.sentence())
-}
-
-fn dns_station(maps: &Maps, question: &Question<'_>) -> anyhow::Result<Option<Station>> {
-    const DNS_PORT: u16 = 53;
-    if question.to.port() != DNS_PORT {
-        return Ok(None);
-    }
-    let (cookie, address) = (question.from.netns_cookie, question.to.ip());
-    let asked = format!("resolvers[{cookie}, {address}]");
-    if !maps.captured_dns().contains(&(cookie, address)) {
-        return Ok(Some(station("dns", asked, "not a resolver of this namespace")));
-    }
-    let found = match maps.settings()?.dns_heartbeat_ns {
-        0 => "a resolver, but the DNS proxy has not started",
-        _ => "the DNS proxy answers while it shows signs of life",
-    };
-    Ok(Some(station("dns", asked, found)))
 }
 
 /// As `find_frontend` of the kernel programs: the port's, the address's, the block's.

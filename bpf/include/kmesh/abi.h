@@ -24,12 +24,6 @@ struct enrolment {
 	__u32 reserved[2];
 };
 
-/* Key of `resolvers`: a DNS server that a namespace is configured with. The value is not used. */
-struct resolver_key {
-	__u64 netns_cookie;
-	struct ip_address address;
-};
-
 enum setting_flag {
 	SETTING_REGISTRY_ONLY = 1, /* refuse destinations that nothing in the mesh names */
 };
@@ -37,8 +31,7 @@ enum setting_flag {
 /* The one entry of `settings`. */
 struct settings {
 	__u32 flags;
-	__u32 reserved;
-	__u64 dns_heartbeat_ns; /* CLOCK_MONOTONIC of the DNS proxy's last sign of life, or 0 */
+	__u32 reserved[3];
 };
 
 /* What a frontend does with a connection. */
@@ -171,7 +164,7 @@ struct udp_flow {
 	struct ip_address address;
 	__be16 port;
 	__u16 reserved;
-	__u32 slot; /* the slot that was chosen ... */
+	__u32 slot;   /* the slot that was chosen ... */
 	__u64 extent; /* ... and the run of slots that was in force */
 };
 

@@ -33,8 +33,6 @@ enum reason {
 	REASON_EVENT_LOST = 34,
 	/* A client's number could not be stored: its next connection may go elsewhere. */
 	REASON_AFFINITY_FULL = 35,
-	/* The DNS proxy showed no sign of life: the query went to the resolver itself. */
-	REASON_DNS_PROXY_SILENT = 36,
 
 	REASON_MAX = 64,
 };

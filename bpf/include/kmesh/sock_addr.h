@@ -16,13 +16,6 @@ static __always_inline __be16 sock_addr_port(const struct bpf_sock_addr *ctx)
 	return (__be16)ctx->user_port;
 }
 
-static __always_inline __u32 socket_mark(struct bpf_sock_addr *ctx)
-{
-	struct bpf_sock *sk = ctx->sk;
-
-	return sk ? sk->mark : 0;
-}
-
 static __always_inline struct ip_address sock_addr_v6(const struct bpf_sock_addr *ctx)
 {
 	struct ip_address address;

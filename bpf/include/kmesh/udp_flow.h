@@ -64,6 +64,5 @@ static __always_inline bool flow_continue(__u64 socket_cookie, const struct fron
 	if (!flow || flow->extent != table_extent(frontend->table))
 		return false;
 	return take_slot(flow->slot, selection) == VERDICT_BALANCE &&
-	       selection->port == flow->port &&
-	       address_equal(&selection->address, &flow->address);
+	       selection->port == flow->port && address_equal(&selection->address, &flow->address);
 }

@@ -69,8 +69,6 @@ reasons! {
     EventLost = 34, "event_lost", Degraded;
     /// A client's choice could not be stored for session affinity: its next connection may go elsewhere.
     AffinityFull = 35, "affinity_full", Degraded;
-    /// The DNS proxy showed no sign of life: the query went to the pod's own resolver.
-    DnsProxySilent = 36, "dns_proxy_silent", Degraded;
 }
 
 #[cfg(test)]

@@ -7,10 +7,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `IPPROTO_TCP`.
 pub const PROTOCOL_TCP: u8 = 6;
-/// Where the DNS proxy listens, on loopback in each enrolled namespace.
-pub const DNS_PROXY_PORT: u16 = 15_053;
-/// `SO_MARK` of the DNS proxy's own queries, which are not captured.
-pub const DNS_PROXY_MARK: u32 = 0x6b6d_6e73;
 /// `IPPROTO_UDP`.
 pub const PROTOCOL_UDP: u8 = 17;
 
@@ -51,24 +47,12 @@ shared! {
 }
 
 shared! {
-    /// Key of `resolvers`.
-    ResolverKey {
-        /// The namespace.
-        netns_cookie: u64,
-        /// A DNS server that it is configured with.
-        address: IpAddress,
-    }
-}
-
-shared! {
     /// The one entry of `settings`.
     Settings {
         /// [`Settings::REGISTRY_ONLY`].
         flags: u32,
         /// Zero.
-        reserved: u32,
-        /// CLOCK_MONOTONIC of the DNS proxy's last sign of life, or 0.
-        dns_heartbeat_ns: u64,
+        reserved: [u32; 3],
     }
 }
 

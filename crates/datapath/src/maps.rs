@@ -7,7 +7,7 @@ use std::path::Path;
 use abi::limits::Limits;
 use abi::{
     Backend, Contents, Enrolment, Extent, Frontend, FrontendKey, Network, NetworkKey, Reason,
-    ResolverKey, Settings, Slot, SlotTable, Write,
+    Settings, Slot, SlotTable, Write,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::os::fd::AsFd;
@@ -33,7 +33,6 @@ pub struct Maps {
     pub(crate) cursors: MapHandle,
     pub(crate) loads: MapHandle,
     pub(crate) networks: MapHandle,
-    pub(crate) resolvers: MapHandle,
     pub(crate) settings_map: MapHandle,
     pub(crate) events: MapHandle,
     pub(crate) counters: MapHandle,
@@ -74,7 +73,6 @@ impl Maps {
             cursors: handle("cursors", &maps.cursors)?,
             loads: handle("loads", &maps.loads)?,
             networks: handle("networks", &maps.networks)?,
-            resolvers: handle("resolvers", &maps.resolvers)?,
             settings_map,
             events: handle("events", &maps.events)?,
             counters: handle("counters", &maps.counters)?,
@@ -304,43 +302,6 @@ impl Maps {
             .map_err(entry_error("enrolments", netns_cookie))
     }
 
-    /// Queries of a namespace to this resolver go to the DNS proxy from now on.
-    ///
-    /// # Errors
-    /// When the map is full (`resolvers_max`) or the kernel refuses.
-    pub fn capture_dns(&self, netns_cookie: u64, resolver: IpAddr) -> Result<()> {
-        let key = ResolverKey { netns_cookie, address: resolver.into() };
-        self.resolvers
-            .update(key.as_bytes(), 1u32.as_bytes(), MapFlags::ANY)
-            .map_err(entry_error("resolvers", format!("{resolver} of {netns_cookie}")))
-    }
-
-    /// Queries of a namespace to this resolver go there again; false when they did already.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn release_dns(&self, netns_cookie: u64, resolver: IpAddr) -> Result<bool> {
-        let key = ResolverKey { netns_cookie, address: resolver.into() };
-        removed(self.resolvers.delete(key.as_bytes()))
-            .map_err(entry_error("resolvers", format!("{resolver} of {netns_cookie}")))
-    }
-
-    /// Every namespace and resolver whose queries the DNS proxy gets.
-    pub fn captured_dns(&self) -> BTreeSet<(u64, IpAddr)> {
-        let keys = self.resolvers.keys().filter_map(|key| ResolverKey::read_from_bytes(&key).ok());
-        keys.map(|key| (key.netns_cookie, key.address.ip())).collect()
-    }
-
-    /// The DNS proxy lives: programs send it queries until some time after `now_ns` of
-    /// CLOCK_MONOTONIC.
-    ///
-    /// # Errors
-    /// Never, unless the map is of another size.
-    pub fn beat(&self, now_ns: u64) -> Result<()> {
-        let settings = Settings { dns_heartbeat_ns: now_ns, ..Settings::default() };
-        self.settings.write_after_first_word(0, &settings)
-    }
-
     /// Cookies of all enrolled network namespaces.
     pub fn enrolled(&self) -> BTreeSet<u64> {
         self.enrolments.keys().filter_map(|key| u64::read_from_bytes(&key).ok()).collect()
@@ -354,7 +315,6 @@ impl Maps {
     pub(crate) fn carry_over(&self, name: &str, pin: &Path) -> Result<()> {
         let (name, successor) = match name {
             "enrolments" => ("enrolments", &self.enrolments),
-            "resolvers" => ("resolvers", &self.resolvers),
             "udp_flows" => ("udp_flows", &self.udp_flows),
             "affinities" => ("affinities", &self.affinities),
             _ => return Ok(()),

@@ -22,10 +22,10 @@ fn check_tells_what_is_wrong_with_a_directory_and_what_is_not() {
     let told = success(&check(&scene.config_dir()));
     assert_eq!(told, "1 services, 1 workloads; 0 errors, 0 warnings\n");
 
-    let affine = idle_service("affine", vip(2)).field("sessionAffinity", "ClientIP");
-    scene.config("affine.yaml", affine);
+    let misspelt = idle_service("misspelt", vip(2)).field("sessionAfinity", "ClientIP");
+    scene.config("misspelt.yaml", misspelt);
     let told = success(&check(&scene.config_dir()));
-    assert_has(&told, &["warning: affine.yaml document 1: ", "0 errors, 1 warnings"]);
+    assert_has(&told, &["warning: misspelt.yaml document 1: ", "0 errors, 1 warnings"]);
 
     let bad = idle_service("bad", vip(3)).field("type", "Cluster");
     scene.config("bad.yaml", bad);

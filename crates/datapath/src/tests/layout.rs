@@ -73,7 +73,6 @@ fn the_limits_of_c_and_rust_are_the_same_numbers() {
         ("UDP_FLOWS_MAX", defaults.udp_flows_max),
         ("AFFINITIES_MAX", defaults.affinities_max),
         ("NETWORKS_MAX", defaults.networks_max),
-        ("RESOLVERS_MAX", defaults.resolvers_max),
         ("EVENT_RING_BYTES", defaults.event_ring_bytes),
         ("REASONS_MAX", limits::REASONS_MAX),
     ];
