@@ -4,11 +4,12 @@
 # A shell that was not started as a login shell may miss these.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test bench build clean bootstrap
+.PHONY: help demo demo-clean test bench build clean bootstrap
 
 help:
 	@echo 'make demo           show the mesh at work on this machine, then remove everything (root)'
 	@echo 'make demo KEEP=1    the same, but leave it up to play with'
+	@echo 'make demo-clean     remove what that left up'
 	@echo 'make demo VM=1      the same inside a virtual machine'
 	@echo 'make test           run every test (root)'
 	@echo 'make bench          run the benches (root); NAME=x for one of them'
@@ -18,6 +19,10 @@ help:
 
 demo: bootstrap
 	@cargo xtask demo $(if $(KEEP),--keep) $(if $(VM),--vm)
+
+# What a demo with KEEP=1 left up, or one that was killed.
+demo-clean:
+	@target/release/demo --clean
 
 test: bootstrap
 	@cargo xtask deps && cargo xtask test

@@ -41,6 +41,11 @@ pub fn to_baseline(rounds: &[Round], other: usize) -> Spread {
     }))
 }
 
+/// One of the others in every round.
+pub fn others(rounds: &[Round], other: usize) -> Spread {
+    spread(rounds.iter().filter_map(|round| round.others.get(other).copied()))
+}
+
 /// How far the two baselines of a round are apart: the later one relative to the earlier.
 pub fn noise(rounds: &[Round]) -> Spread {
     spread(rounds.iter().map(|round| round.baseline[1] / round.baseline[0]))

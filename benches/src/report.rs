@@ -11,52 +11,59 @@ pub struct Subject {
     pub bound: Option<f64>,
 }
 
+/// What a comparison measured, round by round.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Requests per second.
+    pub rates: Vec<Round>,
+    /// CPU time of one request, client and server and mesh together, us.
+    pub cpu: Vec<Round>,
+}
+
 /// Prints the rates of all rounds as ratios; returns the sentences about bounds that were missed.
-pub fn rates(title: &str, baseline: &str, subjects: &[Subject], rounds: &[Round]) -> Vec<String> {
-    println!("\n{title}: {} rounds, medians, quartiles in brackets\n", rounds.len());
-    let noise = ratio::noise(rounds);
-    let base = ratio::baselines(rounds);
+pub fn rates(
+    title: &str,
+    baseline: &str,
+    subjects: &[Subject],
+    measured: &Measured,
+) -> Vec<String> {
+    let Measured { rates, cpu } = measured;
+    println!("\n{title}: {} rounds, medians and quartiles\n", rates.len());
+    let noise = ratio::noise(rates);
+    let tail = |cpu_us: Spread, cpu_ratio: f64| [format!("{:.1}", cpu_us.median), three(cpu_ratio)];
+    let row = |head: [&str; 5], [cpu_us, cpu_ratio]: [String; 2]| {
+        let [name, rate, ratio, spread, bound] = head.map(str::to_owned);
+        [name, rate, ratio, spread, bound, cpu_us, cpu_ratio]
+    };
+    let base = whole(ratio::baselines(rates).median);
+    let again = [&three(noise.median), &range(noise)];
     let mut rows = vec![
-        [
-            baseline.to_owned(),
-            whole(base.median),
-            "1.000".to_owned(),
-            String::new(),
-            String::new(),
-            String::new(),
-        ],
-        [
-            "the same once more (noise)".to_owned(),
-            String::new(),
-            three(noise.median),
-            brackets(noise),
-            String::new(),
-            String::new(),
-        ],
+        row([baseline, &base, "1.000", "", ""], tail(ratio::baselines(cpu), 1.0)),
+        row(
+            ["the same once more (noise)", "", again[0], again[1], ""],
+            [String::new(), three(ratio::noise(cpu).median)],
+        ),
     ];
     let mut missed = Vec::new();
     for (index, subject) in subjects.iter().enumerate() {
-        let to_base = ratio::to_baseline(rounds, index);
-        let values = rounds.iter().filter_map(|round| round.others.get(index).copied());
-        let (bound, verdict) = match subject.bound {
-            None => (String::new(), String::new()),
-            Some(bound) if to_base.median >= bound => (format!(">= {bound:.2}"), "kept".to_owned()),
-            Some(bound) => {
-                let noise = ratio::uncertainty(noise, rounds.len());
-                missed.push(sentence(title, subject.name, to_base, bound, noise));
-                (format!(">= {bound:.2}"), "MISSED".to_owned())
+        let (to_base, cpu_ratio) =
+            (ratio::to_baseline(rates, index), ratio::to_baseline(cpu, index));
+        let bound = subject.bound.map_or(String::new(), |bound| {
+            if to_base.median >= bound {
+                return format!(">= {bound:.2} kept");
             }
-        };
-        rows.push([
-            subject.name.to_owned(),
-            whole(ratio::spread(values).median),
-            three(to_base.median),
-            brackets(to_base),
-            bound,
-            verdict,
-        ]);
+            let noise = ratio::uncertainty(noise, rates.len());
+            missed.push(sentence(title, subject.name, to_base, bound, noise));
+            format!(">= {bound:.2} MISSED")
+        });
+        let rate = whole(ratio::others(rates, index).median);
+        rows.push(row(
+            [subject.name, &rate, &three(to_base.median), &range(to_base), &bound],
+            tail(ratio::others(cpu, index), cpu_ratio.median),
+        ));
     }
-    print!("{}", testkit::table(["MEASURED", "PER SECOND", "RATIO", "SPREAD", "BOUND", ""], &rows));
+    let heading = ["MEASURED", "PER S", "RATIO", "QUARTILES", "BOUND", "CPU US", "CPU RATIO"];
+    print!("{}", testkit::table(heading, &rows));
     missed
 }
 
@@ -91,25 +98,26 @@ pub fn three(value: f64) -> String {
 }
 
 /// The quartiles.
-pub fn brackets(spread: Spread) -> String {
-    format!("[{:.3} .. {:.3}]", spread.low, spread.high)
+pub fn range(spread: Spread) -> String {
+    format!("{:.3} .. {:.3}", spread.low, spread.high)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn round(vip: f64) -> Round {
-        Round { baseline: [100.0, 102.0], others: vec![vip] }
+    fn measured(vip: f64) -> Measured {
+        let round = |other| Round { baseline: [100.0, 102.0], others: vec![other] };
+        Measured { rates: vec![round(vip)], cpu: vec![round(1.0)] }
     }
 
     #[test]
     fn a_missed_bound_is_said_with_the_noise() {
         let subject = [Subject { name: "vip", bound: Some(0.98) }];
-        assert_eq!(rates("rates", "direct", &subject, &[round(101.0)]), Vec::<String>::new());
-        let missed = rates("rates", "direct", &subject, &[round(98.0)]);
+        assert_eq!(rates("rates", "direct", &subject, &measured(101.0)), Vec::<String>::new());
+        let missed = rates("rates", "direct", &subject, &measured(98.0));
         assert!(missed[0].contains("0.970 misses 0.98 by 0.010, no more than"), "{missed:?}");
-        let missed = rates("rates", "direct", &subject, &[round(50.0)]);
+        let missed = rates("rates", "direct", &subject, &measured(50.0));
         assert!(missed[0].contains(", more than the noise"), "{missed:?}");
     }
 

@@ -1,5 +1,5 @@
-//! The kernel's run statistics of BPF programs: on for a short phase, because counting costs as much
-//! as a small program.
+//! What the kernel counts: runs of BPF programs (on for a short phase, because counting costs as much
+//! as a small program), CPU time, memory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,6 +58,17 @@ pub fn difference(before: &Runs, after: &Runs) -> Runs {
         (name.clone(), (count - count_before, time - time_before))
     });
     changed.filter(|(_, (count, _))| *count > 0).collect()
+}
+
+/// CPU time that the processes of a cgroup have used so far, us.
+///
+/// # Errors
+/// When the cgroup is gone.
+pub fn cpu_us(cgroup: &Path) -> anyhow::Result<f64> {
+    let path = cgroup.join("cpu.stat");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
+    Ok(usage.context("no usage_usec in cpu.stat")?.trim().parse()?)
 }
 
 /// Resident memory of a process, bytes.

@@ -31,7 +31,9 @@ pub struct Figures {
 /// When wrk fails, or reports a socket error or an answer that is not 2xx.
 pub fn run(pod: &Pod, cgroup: &Path, target: &str, load: Load) -> anyhow::Result<Figures> {
     let mut command = crate::connects::command_in(pod, cgroup, "wrk");
-    command.arg("--threads=1").arg(format!("--connections={}", load.connections));
+    command
+        .args(["--threads=1", "--timeout=5s"])
+        .arg(format!("--connections={}", load.connections));
     command.arg(format!("--duration={}s", load.seconds));
     if load.short {
         command.args(["--header", "Connection: close"]);

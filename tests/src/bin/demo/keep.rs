@@ -43,7 +43,7 @@ pub fn invite(stage: &Stage) -> anyhow::Result<()> {
      {kmeshctl} enroll --netns {netns} --workload shop/client
 
    Remove everything:
-     {own} --clean
+     make demo-clean        (or: {own} --clean)
 ",
         vip = shop::WEB[0],
         web = web.display(),

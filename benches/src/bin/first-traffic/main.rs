@@ -1,0 +1,83 @@
+//! What the mesh costs a pod: requests, short connections, BPF time, connects outside the mesh, and
+//! memory. Exits with 1 when a bound is missed.
+#![forbid(unsafe_code)]
+
+mod bystander;
+mod host;
+mod nat;
+mod programs;
+mod throughput;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use benches::connects::Loop;
+use benches::statistics::{map_memory, resident};
+use clap::Parser;
+use testkit::{Interrupt, require_root};
+
+use crate::host::Host;
+
+/// What the mesh costs, as ratios of interleaved rounds
+#[derive(Debug, Parser)]
+#[command(name = "first-traffic", version, max_term_width = 100)]
+struct Args {
+    /// Rounds of each comparison
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(5..))]
+    rounds: u32,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    #[command(flatten)]
+    connects: Loop,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.connects.run() {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => run(&args),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(missed) if missed.is_empty() => {
+            println!("\nEvery bound is kept.");
+            ExitCode::SUCCESS
+        }
+        Ok(missed) => {
+            println!();
+            missed.iter().for_each(|sentence| println!("MISSED: {sentence}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns the bounds that were missed.
+fn run(args: &Args) -> anyhow::Result<Vec<String>> {
+    require_root();
+    let interrupt = Interrupt::catch();
+    let started = Instant::now();
+    let host = Host::new();
+    let mut missed = throughput::kept_alive(&host, args, &interrupt)?;
+    missed.extend(throughput::short(&host, args, &interrupt)?);
+    programs::report(&host, args.seconds, &interrupt)?;
+    bystander::report(&host, args.rounds, &interrupt)?;
+    memory(&host)?;
+    println!("\nThe run took {} s.", started.elapsed().as_secs());
+    Ok(missed)
+}
+
+fn memory(host: &Host) -> anyhow::Result<()> {
+    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let pid = host.daemon.pid().unwrap_or_else(|| unreachable!("it runs until the host is gone"));
+    println!(
+        "\nMemory: daemon {} resident, maps {} in the kernel",
+        mebibytes(resident(pid)?),
+        mebibytes(map_memory(&host.daemon))
+    );
+    Ok(())
+}
