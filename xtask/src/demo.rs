@@ -12,9 +12,6 @@ pub(crate) struct Arguments {
     /// Leave everything up, and print commands to play with
     #[arg(long)]
     keep: bool,
-    /// Run it inside a virtual machine
-    #[arg(long)]
-    vm: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -27,7 +24,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let program = exec::programs("release")?.join("demo");
     let mut command = Command::new(&program);
     command.current_dir(exec::root());
-    command.args(arguments.keep.then_some("--keep")).args(arguments.vm.then_some("--vm"));
+    command.args(arguments.keep.then_some("--keep"));
     // Ctrl-C now reaches the demo alone, which removes what it made.
     Err(command.exec()).with_context(|| format!("start {}", program.display()))
 }
