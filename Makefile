@@ -10,6 +10,7 @@ help:
 	@echo 'make demo           show the mesh at work on this machine, then remove everything (root)'
 	@echo 'make demo KEEP=1    the same, but leave it up to play with'
 	@echo 'make demo-clean     remove what that left up'
+	@echo 'make demo VM=1      the same inside a virtual machine: needs neither root nor BPF'
 	@echo 'make test           run every test (root)'
 	@echo 'make bench          run the benches (root); NAME=x for one of them'
 	@echo 'make build          build the programs for release'
@@ -17,20 +18,20 @@ help:
 	@echo 'Missing packages are installed with apt-get; each is named first. More: cargo xtask --help'
 
 demo: bootstrap
-	@cargo xtask demo $(if $(KEEP),--keep)
+	@cargo xtask demo $(if $(KEEP),--keep) $(if $(VM),--vm)
 
 # What a demo with KEEP=1 left up, or one that was killed.
 demo-clean:
 	@target/release/demo --clean
 
 test: bootstrap
-	@cargo xtask deps && cargo xtask test
+	@cargo xtask deps --no-vm && cargo xtask test
 
 bench: bootstrap
 	@cargo xtask bench $(NAME)
 
 build: bootstrap
-	@cargo xtask deps && cargo xtask build --release
+	@cargo xtask deps --no-vm && cargo xtask build --release
 
 clean: bootstrap
 	@cargo clean
