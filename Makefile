@@ -9,7 +9,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 help:
 	@echo 'make demo           show the mesh at work on this machine, then remove everything (root)'
 	@echo 'make demo KEEP=1    the same, but leave it up to play with'
-	@echo 'make demo VM=1      the same inside a virtual machine'
+	@echo 'make demo VM=1      the same inside a virtual machine: needs neither root nor BPF'
 	@echo 'make test           run every test (root)'
 	@echo 'make bench          run the benches (root); NAME=x for one of them'
 	@echo 'make build          build the programs for release'
@@ -26,7 +26,7 @@ bench: bootstrap
 	@cargo xtask bench $(NAME)
 
 build: bootstrap
-	@cargo xtask deps && cargo xtask build --release
+	@cargo xtask deps --no-vm && cargo xtask build --release
 
 clean: bootstrap
 	@cargo clean

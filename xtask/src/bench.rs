@@ -4,7 +4,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build, deps, exec};
+use crate::deps::{self, Set};
+use crate::{build, exec};
 
 const PACKAGE: &str = "benches";
 
@@ -29,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !exec::is_root() {
         bail!("benches make network namespaces and load BPF programs: run them as root");
     }
-    deps::run(&deps::Arguments::default())?;
+    deps::ensure(&[Set::Host])?;
     build::programs(true)?;
     let programs = exec::programs("release")?;
     for name in chosen {

@@ -1,33 +1,56 @@
 //! `cargo xtask demo`: everything that the demo needs, then the demo in place of this process.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build, deps, exec};
+use crate::deps::{self, Set};
+use crate::{build, exec, vm};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Leave everything up, and print commands to play with
     #[arg(long)]
     keep: bool,
-    /// Run it inside a virtual machine
+    /// Run it inside a virtual machine, which needs no root
     #[arg(long)]
     vm: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if !exec::is_root() {
-        bail!("the demo makes network namespaces and loads BPF programs: run it as root");
+    if arguments.vm {
+        return in_vm(arguments.keep);
     }
-    deps::run(&deps::Arguments::default())?;
-    exec::say("building (the first time takes some minutes)");
-    build::programs(true)?;
-    let program = exec::programs("release")?.join("demo");
+    if !exec::is_root() {
+        bail!(
+            "the demo makes network namespaces and loads BPF programs: run it as root, or in a \
+             virtual machine: make demo VM=1"
+        );
+    }
+    let program = built(&[Set::Host])?;
     let mut command = Command::new(&program);
     command.current_dir(exec::root());
-    command.args(arguments.keep.then_some("--keep")).args(arguments.vm.then_some("--vm"));
+    command.args(arguments.keep.then_some("--keep"));
     // Ctrl-C now reaches the demo alone, which removes what it made.
     Err(command.exec()).with_context(|| format!("start {}", program.display()))
+}
+
+/// With `keep`, a shell in the machine takes over; whatever was made ends with the machine.
+fn in_vm(keep: bool) -> Result<()> {
+    let program = built(&[Set::Host, Set::Vm])?;
+    let program = vm::quoted(&program.display().to_string());
+    if keep {
+        vm::on_newest_with_shell(&format!("{program} --keep"))
+    } else {
+        vm::on_newest(&program)
+    }
+}
+
+fn built(sets: &[Set]) -> Result<PathBuf> {
+    deps::ensure(sets)?;
+    exec::say("building (the first time takes some minutes)");
+    build::programs(true)?;
+    Ok(exec::programs("release")?.join("demo"))
 }

@@ -6,16 +6,30 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::exec;
+use crate::vm::KEYRING;
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
     /// Only say what is missing; exit code 1 when something is
     #[arg(long)]
     check: bool,
+    /// Leave out those of virtual machines
+    #[arg(long)]
+    no_vm: bool,
+}
+
+/// What a package is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// Building, and tests, demo and benches on this machine's kernel.
+    Host,
+    /// Virtual machines.
+    Vm,
 }
 
 /// One package, what it is for, and a file that shows that it is there, however it was installed.
 struct Need {
+    set: Set,
     package: &'static str,
     why: &'static str,
     proof: Proof,
@@ -24,9 +38,10 @@ struct Need {
 enum Proof {
     Program(&'static str),
     Header(&'static str),
+    File(&'static str),
 }
 
-use Proof::{Header, Program};
+use Proof::{File, Header, Program};
 
 const NEEDS: &[Need] = &[
     need("gcc", "links every Rust program", Program("cc")),
@@ -44,6 +59,9 @@ const NEEDS: &[Need] = &[
     need("curl", "the client of the demo", Program("curl")),
     need("wrk", "the load of the benches", Program("wrk")),
     need("nftables", "the kernel NAT that the benches compare with", Program("nft")),
+    vm("qemu-system-x86", "runs the virtual machines", Program("qemu-system-x86_64")),
+    vm("kmod", "lists and loads the modules of their kernels", Program("depmod")),
+    vm("debian-archive-keyring", "the keys that their packages are signed with", File(KEYRING)),
 ];
 
 /// Packages do not start their services meanwhile: nobody wants a web server on port 80 of the machine
@@ -60,26 +78,52 @@ apt-get install -y --no-install-recommends "$@"
 "#;
 
 const fn need(package: &'static str, why: &'static str, proof: Proof) -> Need {
-    Need { package, why, proof }
+    Need { set: Set::Host, package, why, proof }
+}
+
+const fn vm(package: &'static str, why: &'static str, proof: Proof) -> Need {
+    Need { set: Set::Vm, package, why, proof }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let installed = installed();
-    let missing: Vec<&Need> = NEEDS
-        .iter()
-        .filter(|need| !installed.iter().any(|name| name == need.package) && !need.is_there())
-        .collect();
+    let all: &[Set] = &[Set::Host, Set::Vm];
+    let needs = needs(if arguments.no_vm { &all[..1] } else { all });
+    let missing = missing(&needs);
     if missing.is_empty() {
-        exec::say(&format!("deps: all {} packages are there", NEEDS.len()));
+        exec::say(&format!("deps: all {} packages are there", needs.len()));
         return Ok(());
     }
+    provide(&missing, arguments.check)
+}
+
+/// Installs what is missing of `sets`, and says nothing when nothing is.
+pub(crate) fn ensure(sets: &[Set]) -> Result<()> {
+    let needs = needs(sets);
+    let missing = missing(&needs);
+    if missing.is_empty() { Ok(()) } else { provide(&missing, false) }
+}
+
+fn needs(sets: &[Set]) -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| sets.contains(&need.set)).collect()
+}
+
+fn missing(needs: &[&'static Need]) -> Vec<&'static Need> {
+    let installed = installed();
+    needs
+        .iter()
+        .copied()
+        .filter(|need| !installed.iter().any(|name| name == need.package) && !need.is_there())
+        .collect()
+}
+
+fn provide(missing: &[&Need], only_say: bool) -> Result<()> {
     exec::say(&format!("deps: {} of {} packages are missing", missing.len(), NEEDS.len()));
-    for need in &missing {
-        exec::say(&format!("  {:<16} {}", need.package, need.why));
+    for need in missing {
+        exec::say(&format!("  {:<22} {}", need.package, need.why));
     }
     let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
     let by_hand = format!("apt-get install -y --no-install-recommends {}", names.join(" "));
-    if arguments.check {
+    if only_say {
         bail!("install them: {by_hand}");
     }
     if find_program("apt-get").is_none() {
@@ -129,6 +173,7 @@ impl Need {
     fn is_there(&self) -> bool {
         match self.proof {
             Program(name) => find_program(name).is_some(),
+            File(path) => Path::new(path).exists(),
             Header(name) => Path::new("/usr/include").join(name).exists(),
         }
     }

@@ -9,6 +9,7 @@ mod exec;
 mod rings;
 mod tidy;
 mod tree;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Runs the benches, each against "no mesh" in the same run
     Bench(bench::Arguments),
+    /// Runs a command, or a shell, as root in a virtual machine with an older kernel
+    Vm(vm::Arguments),
     /// Checks the tree itself: headers, dependency table, lengths, documents
     Tidy,
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             .and_then(|()| rings::run(&rings::Arguments::default())),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Vm(arguments) => vm::run(&arguments),
         Command::Tidy => tidy::run(),
     };
     match done {

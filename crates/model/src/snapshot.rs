@@ -6,16 +6,31 @@ use std::sync::Arc;
 
 use crate::{Locality, Service, ServiceName, Workload, WorkloadName};
 
+/// A sorted map whose clone costs nothing and shares what is not changed afterwards. `diff` of two
+/// such maps costs what differs and not what they hold.
+pub type Map<K, V> = imbl::OrdMap<K, V>;
+
 /// The mesh as one node sees it. Parts that did not change are shared with the snapshot before, so
 /// that the work after a change is in proportion to the change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// All services.
-    pub services: BTreeMap<ServiceName, Arc<Service>>,
+    pub services: Map<ServiceName, Arc<Service>>,
     /// All workloads.
-    pub workloads: BTreeMap<WorkloadName, Arc<Workload>>,
+    pub workloads: Map<WorkloadName, Arc<Workload>>,
     /// Labels of each namespace.
-    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    pub namespaces: Map<String, Arc<BTreeMap<String, String>>>,
+    /// What is known of each node, by its name.
+    pub nodes: Map<String, Arc<NodeFacts>>,
+}
+
+/// What the configuration says about a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Where it is.
+    pub locality: Locality,
+    /// Its own addresses, where node ports are dialled.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The node that a plan is made for.

@@ -7,12 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use model::{LocalityMode, Scope, ServicePort};
 
+use super::{distribution, exposure};
 use crate::findings::Findings;
 use crate::object::{Body, Port, Service, TargetPort};
 use crate::values;
 
-/// What `PreferClose` prefers, most important first.
-const CLOSE: [Scope; 4] = [Scope::Network, Scope::Region, Scope::Zone, Scope::Subzone];
+/// How long a client keeps its endpoint when the service does not say.
+const AFFINITY_SECONDS: u32 = 10_800;
+/// The longest time that the API allows.
+const AFFINITY_SECONDS_MAX: u32 = 86_400;
 
 pub(super) fn read(api: api::Service, findings: &mut Findings) -> Option<(ObjectMeta, Body)> {
     let Some(spec) = api.spec else {
@@ -20,22 +23,32 @@ pub(super) fn read(api: api::Service, findings: &mut Findings) -> Option<(Object
         return None;
     };
     let is_served = service_type(&spec, findings);
-    let is_headless = spec.cluster_ip.as_deref() == Some("None");
+    let mut cluster_ips = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
+    let is_headless = cluster_ips.next().is_some_and(|first| first == "None");
     let addresses = if is_served { addresses(&spec, findings) } else { Vec::new() };
     let ports = ports(spec.ports.as_deref().unwrap_or_default(), findings);
     if is_served && !is_headless && spec.ports.as_ref().is_none_or(Vec::is_empty) {
         findings.error("spec.ports", "missing: only a headless service may have none");
     }
-    unsupported(&spec, findings);
-    let locality = locality(&spec, findings);
+    let exposure = if is_served && !is_headless {
+        exposure::read(&spec, api.status.as_ref(), &addresses, findings)
+    } else {
+        exposure::none(&spec, findings)
+    };
+    let affinity_seconds = affinity(&spec, findings);
+    let locality = locality(&spec, &api.metadata, findings);
     let service = Service {
         addresses,
+        external_addresses: exposure.addresses,
+        node_ports: exposure.node_ports,
+        external_local: exposure.is_local,
         ports,
         selector: if is_served { spec.selector.unwrap_or_default() } else { Default::default() },
         publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or(false),
         locality,
+        affinity_seconds,
     };
-    Some((api.metadata, Body::Service(service)))
+    Some((api.metadata, Body::Service(Box::new(service))))
 }
 
 /// False for a service that has no endpoints in the mesh.
@@ -153,39 +166,33 @@ fn target_port(
     }
 }
 
-fn unsupported(spec: &api::ServiceSpec, findings: &mut Findings) {
+fn affinity(spec: &api::ServiceSpec, findings: &mut Findings) -> Option<u32> {
+    const FIELD: &str = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
     match spec.session_affinity.as_deref() {
-        None | Some("None") => {}
-        Some("ClientIP") => findings.warning(
-            "spec.sessionAffinity",
-            "ClientIP is not supported yet",
-            "each connection is balanced for itself",
-        ),
-        Some(other) => findings
-            .error("spec.sessionAffinity", format!("{other:?} is not one of None, ClientIP")),
+        None | Some("None") => return None,
+        Some("ClientIP") => {}
+        Some(other) => {
+            let message = format!("{other:?} is not one of None, ClientIP");
+            findings.error("spec.sessionAffinity", message);
+            return None;
+        }
     }
-    if spec.external_ips.as_ref().is_some_and(|list| !list.is_empty()) {
-        findings.warning(
-            "spec.externalIPs",
-            "not served yet",
-            "connections to these addresses pass as if there were no mesh",
-        );
-    }
+    let config = spec.session_affinity_config.as_ref();
+    let seconds = config.and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    let Some(seconds) = seconds else { return Some(AFFINITY_SECONDS) };
+    let valid = u32::try_from(seconds).ok().filter(|it| (1..=AFFINITY_SECONDS_MAX).contains(it));
+    let message =
+        || format!("{seconds} is not a number of seconds from 1 to {AFFINITY_SECONDS_MAX}");
+    findings.take(FIELD, valid.ok_or_else(message))
 }
 
-fn locality(spec: &api::ServiceSpec, findings: &mut Findings) -> LocalityMode {
-    let preferred = match spec.traffic_distribution.as_deref() {
-        None => LocalityMode::Ignore,
-        Some("PreferClose" | "PreferSameZone") => LocalityMode::Failover(CLOSE.to_vec()),
-        Some("PreferSameNode") => {
-            LocalityMode::Failover(CLOSE.into_iter().chain([Scope::Node]).collect())
-        }
-        Some(other) => {
-            let known = "PreferClose, PreferSameZone, PreferSameNode";
-            findings.error("spec.trafficDistribution", format!("{other:?} is not one of {known}"));
-            LocalityMode::Ignore
-        }
-    };
+/// `internalTrafficPolicy` goes before what is preferred.
+fn locality(
+    spec: &api::ServiceSpec,
+    metadata: &ObjectMeta,
+    findings: &mut Findings,
+) -> LocalityMode {
+    let preferred = distribution::read(spec.traffic_distribution.as_deref(), metadata, findings);
     match spec.internal_traffic_policy.as_deref() {
         None | Some("Cluster") => preferred,
         Some("Local") => LocalityMode::Strict(vec![Scope::Node]),

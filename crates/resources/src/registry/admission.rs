@@ -3,35 +3,36 @@
 //! What is in force goes before what changed, and what changed before what is new; among equals the
 //! older goes first. An object whose new version is refused falls back to its last good one, and that
 //! can't fail: the last good versions were in force together, and they are entered before any other.
+//!
+//! Only those take part whose version in the files is not the one in force. Nothing else can change
+//! its mind, so the others are but names in a ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::Candidate;
 use super::claims::{self, Claim, Ledger};
-use super::{Candidate, InForce, Objects};
+use super::vips::Vips;
 use crate::object::Object;
 use crate::{ObjectKey, Options};
 
 /// Whose version in the files is refused, and why.
-#[derive(Debug, Default)]
-pub(super) struct Decision {
-    pub(super) refused: BTreeMap<ObjectKey, Conflict>,
-}
+pub(super) type Refused = BTreeMap<Arc<ObjectKey>, Conflict>;
 
 /// Why a version is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Conflict {
     pub(super) claim: Claim,
-    pub(super) holder: ObjectKey,
+    pub(super) holder: Arc<ObjectKey>,
 }
 
 /// A candidate that claims something.
 #[derive(Debug)]
-struct Contender<'a> {
-    key: &'a ObjectKey,
-    created: Option<&'a Time>,
+struct Contender {
+    key: Arc<ObjectKey>,
+    created: Option<Time>,
     fresh: Option<Arc<Version>>,
     last: Option<Arc<Version>>,
 }
@@ -42,37 +43,52 @@ struct Version {
     claims: Vec<Claim>,
 }
 
-/// Decides. The result stays the same when it is decided again with that result in force.
-pub(super) fn decide(candidates: &[Candidate<'_>], options: &Options) -> Decision {
-    let contenders = candidates.iter().map(|candidate| Contender::new(candidate, options));
+/// Decides, and enters what is in force then. The result stays the same when it is decided again
+/// with that result in force.
+pub(super) fn decide(
+    candidates: &[Candidate],
+    ledger: &mut Ledger,
+    options: &Options,
+    vips: &Vips,
+) -> Refused {
+    let contenders = candidates.iter().map(|it| Contender::new(it, options, vips));
     let mut contenders: Vec<_> = contenders.filter(|it| !it.is_modest()).collect();
-    contenders.sort_by_key(|contender| (contender.created, contender.key));
-    loop {
-        let refused = refused(&contenders);
+    contenders.sort_by(|a, b| (&a.created, &a.key).cmp(&(&b.created, &b.key)));
+    for contender in &contenders {
+        ledger.strike(&contender.key, contender.last.iter().flat_map(|last| &last.claims));
+    }
+    let refused = loop {
+        let refused = refused(&contenders, ledger);
         // One that was refused for the sake of another that was refused itself has a second chance.
         if refused.is_empty() || !adopt(&mut contenders, &refused) {
-            return Decision { refused };
+            break refused;
         }
+    };
+    for contender in &contenders {
+        let fresh = contender.fresh.as_ref().filter(|_| !refused.contains_key(&contender.key));
+        let version = fresh.or(contender.last.as_ref());
+        ledger.enter(&contender.key, version.iter().flat_map(|version| &version.claims));
     }
+    refused
 }
 
 /// The contenders whose fresh version is refused. Each round gives those that were refused so far
 /// their last good version back, which may cost others theirs; a round without that ends it.
-fn refused(contenders: &[Contender<'_>]) -> BTreeMap<ObjectKey, Conflict> {
-    let mut refused = BTreeMap::new();
+fn refused(contenders: &[Contender], others: &Ledger) -> Refused {
+    let mut refused = Refused::new();
     loop {
         let mut ledger = Ledger::default();
         for contender in contenders {
-            let stays = !contender.is_changed() || refused.contains_key(contender.key);
-            ledger.enter(contender.key, contender.kept_claims(stays));
+            let stays = !contender.is_changed() || refused.contains_key(&contender.key);
+            ledger.enter(&contender.key, contender.kept_claims(stays));
         }
         let changed = contenders.iter().filter(|it| it.last.is_some() && it.is_changed());
-        let round = admit(changed, &refused, &mut ledger);
+        let round = admit(changed, &refused, others, &mut ledger);
         let is_last_round = round.is_empty();
         refused.extend(round);
         if is_last_round {
             let new = contenders.iter().filter(|contender| contender.last.is_none());
-            let round = admit(new, &refused, &mut ledger);
+            let round = admit(new, &refused, others, &mut ledger);
             refused.extend(round);
             return refused;
         }
@@ -81,29 +97,41 @@ fn refused(contenders: &[Contender<'_>]) -> BTreeMap<ObjectKey, Conflict> {
 
 /// Enters the fresh versions in turn, and returns those that can't be.
 fn admit<'a>(
-    contenders: impl Iterator<Item = &'a Contender<'a>>,
-    refused: &BTreeMap<ObjectKey, Conflict>,
-    ledger: &mut Ledger<'a>,
-) -> Vec<(ObjectKey, Conflict)> {
-    let mut round = Vec::new();
-    for contender in contenders.filter(|contender| !refused.contains_key(contender.key)) {
+    contenders: impl Iterator<Item = &'a Contender>,
+    refused: &Refused,
+    others: &Ledger,
+    ledger: &mut Ledger,
+) -> Refused {
+    let mut round = Refused::new();
+    for contender in contenders.filter(|contender| !refused.contains_key(&contender.key)) {
         let Some(fresh) = &contender.fresh else { continue };
-        match ledger.conflict(contender.key, &fresh.claims) {
-            None => ledger.enter(contender.key, fresh.claims.iter()),
-            Some((claim, holder)) => {
-                let conflict = Conflict { claim: claim.clone(), holder: holder.clone() };
-                round.push((contender.key.clone(), conflict));
+        let conflict = fresh.claims.iter().find_map(|claim| {
+            let holder = holder(claim, &contender.key, [others, ledger])?;
+            Some(Conflict { claim: claim.clone(), holder })
+        });
+        match conflict {
+            None => ledger.enter(&contender.key, &fresh.claims),
+            Some(conflict) => {
+                round.insert(contender.key.clone(), conflict);
             }
         }
     }
     round
 }
 
+/// Somebody else who holds something of the claim: whoever holds the first part of it.
+fn holder(claim: &Claim, key: &Arc<ObjectKey>, ledgers: [&Ledger; 2]) -> Option<Arc<ObjectKey>> {
+    let firsts = ledgers
+        .into_iter()
+        .filter_map(|ledger| ledger.holders(claim).find(|(_, holder)| *holder != key));
+    firsts.min().map(|(_, holder)| holder.clone())
+}
+
 /// Puts the versions in force that are not refused. False when they were already.
-fn adopt(contenders: &mut [Contender<'_>], refused: &BTreeMap<ObjectKey, Conflict>) -> bool {
+fn adopt(contenders: &mut [Contender], refused: &Refused) -> bool {
     let mut is_other = false;
     for contender in contenders {
-        if contender.is_changed() && !refused.contains_key(contender.key) {
+        if contender.is_changed() && !refused.contains_key(&contender.key) {
             contender.last = contender.fresh.clone();
             is_other = true;
         }
@@ -111,33 +139,21 @@ fn adopt(contenders: &mut [Contender<'_>], refused: &BTreeMap<ObjectKey, Conflic
     is_other
 }
 
-// === impl Decision ===
-
-impl Decision {
-    /// What is in force from now on.
-    pub(super) fn in_force(&self, candidates: &[Candidate<'_>]) -> Objects {
-        let versions = candidates.iter().filter_map(|candidate| {
-            let is_refused = self.refused.contains_key(candidate.key);
-            let fresh = candidate.fresh.filter(|_| !is_refused);
-            let object = fresh.or(candidate.last)?.clone();
-            Some((candidate.key.clone(), InForce { object, place: candidate.place.clone() }))
-        });
-        versions.collect()
-    }
-}
-
 // === impl Contender ===
 
-impl<'a> Contender<'a> {
-    fn new(candidate: &Candidate<'a>, options: &Options) -> Self {
-        let key = candidate.key;
-        let version = |object: &'a Arc<Object>| {
-            let claims = claims::claims(key, object, options);
+impl Contender {
+    fn new(candidate: &Candidate, options: &Options, vips: &Vips) -> Self {
+        let version = |object: &Arc<Object>| {
+            let claims = claims::claims(&candidate.key, object, options, vips);
             Arc::new(Version { object: object.clone(), claims })
         };
-        let created = candidate.fresh.or(candidate.last).and_then(|object| object.created.as_ref());
-        let (fresh, last) = (candidate.fresh.map(version), candidate.last.map(version));
-        Self { key, created, fresh, last }
+        let object = candidate.fresh.as_ref().or(candidate.last.as_ref());
+        Self {
+            key: candidate.key.clone(),
+            created: object.and_then(|object| object.created.clone()),
+            fresh: candidate.fresh.as_ref().map(version),
+            last: candidate.last.as_ref().map(version),
+        }
     }
 
     /// Claims nothing.

@@ -1,0 +1,157 @@
+//! Ring 4: the kernel programs, the probe and the main scenes on each supported older kernel.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{kernel, on_each, quoted};
+use crate::rings::{PROGRAMS, SCENES};
+use crate::{build, exec};
+
+/// For one kernel; it takes a few minutes on two cores.
+const DEADLINE: Duration = Duration::from_secs(15 * 60);
+/// Scenes that ask something of the kernel; parts of their paths. What a scene asks of the daemon alone
+/// is the same on every kernel, and load takes too long where the processor is emulated.
+const CHOSEN: [&str; 8] = [
+    "enrolment::a_namespace_is_in_the_mesh",
+    "events::",
+    "lifecycle::no_connect_fails_while_the_daemon_is_restarted",
+    "lifecycle::the_data_path_outlives",
+    "locality::a_node_prefers",
+    "refusal::",
+    "udp::",
+    "v4v6::",
+];
+
+/// A test program that cargo built.
+#[derive(Debug, PartialEq, Eq)]
+struct TestProgram {
+    target: String,
+    /// Where cargo would run it.
+    folder: PathBuf,
+    program: PathBuf,
+}
+
+pub(crate) fn run() -> Result<()> {
+    build::programs(false)?;
+    let datapath = test_program(&PROGRAMS, "datapath")?;
+    let scenes = test_program(&SCENES, "scenes")?;
+    let probe = exec::programs("debug")?.join("kmesh-daemon");
+    let command = script(&[
+        ("what the kernel has", exec::root(), words(&probe, &["probe"])),
+        ("kernel programs", &datapath.folder, words(&datapath.program, &[])),
+        ("scenes", &scenes.folder, words(&scenes.program, &scene_arguments())),
+    ]);
+    let outcomes = on_each(&kernel::ALL, &command, DEADLINE)?;
+    let mut failed = Vec::new();
+    for outcome in outcomes {
+        match outcome.code {
+            Ok(0) => {}
+            Ok(_) => failed.push(outcome.kernel.series),
+            Err(error) => return Err(error.context(outcome.kernel.series)),
+        }
+    }
+    if !failed.is_empty() {
+        let one = failed[0];
+        bail!(
+            "the tests failed on {}: look closer with: cargo xtask vm --kernel {one}",
+            failed.join(" and ")
+        );
+    }
+    Ok(())
+}
+
+fn scene_arguments() -> Vec<&'static str> {
+    let mut arguments = vec!["--test-threads=1"];
+    arguments.extend(CHOSEN);
+    arguments
+}
+
+fn words(program: &Path, arguments: &[&str]) -> String {
+    let program = program.display().to_string();
+    let words = std::iter::once(program.as_str()).chain(arguments.iter().copied());
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// All steps run, so that one look tells what a kernel lacks; fails when one of them did.
+fn script(steps: &[(&str, &Path, String)]) -> String {
+    let mut script = String::from("failed=0\n");
+    for (title, folder, command) in steps {
+        let folder = quoted(&folder.display().to_string());
+        script += &format!(
+            "echo {title}\ncd {folder} && {command} || {{ failed=1; echo {failure}; }}\n",
+            title = quoted(&format!("-- {title}")),
+            failure = quoted(&format!("-- {title}: FAILED")),
+        );
+    }
+    script + "exit $failed\n"
+}
+
+/// Built like the other rings build it, so that it is there already.
+fn test_program(packages: &[&str], target: &str) -> Result<TestProgram> {
+    let mut command = exec::cargo();
+    command.args(["test", "--no-run", "--quiet", "--message-format=json"]).args(packages);
+    let messages = exec::capture(&mut command)?;
+    let programs = messages.lines().filter_map(parse);
+    let mut programs = programs.filter(|program| program.target == target);
+    programs.next().with_context(|| format!("cargo built no test program named {target}"))
+}
+
+/// A line that cargo prints for what it has built.
+fn parse(line: &str) -> Option<TestProgram> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_test = message["profile"]["test"].as_bool()?;
+    let program = message["executable"].as_str().filter(|_| is_test)?;
+    let manifest = message["manifest_path"].as_str()?;
+    Some(TestProgram {
+        target: message["target"]["name"].as_str()?.to_owned(),
+        folder: Path::new(manifest).parent()?.to_owned(),
+        program: program.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_programs_with_tests_count() {
+        let test = r#"{"reason": "compiler-artifact", "manifest_path": "/w/crates/x/Cargo.toml",
+            "target": {"name": "x"}, "profile": {"test": true}, "executable": "/t/x-1"}"#;
+        let found = TestProgram {
+            target: "x".to_owned(),
+            folder: "/w/crates/x".into(),
+            program: "/t/x-1".into(),
+        };
+        assert_eq!(parse(test), Some(found));
+        assert_eq!(parse(&test.replace("true", "false")), None);
+        assert_eq!(parse(r#"{"reason": "build-finished", "success": true}"#), None);
+        assert_eq!(parse("warning: x"), None);
+    }
+
+    /// A filter that matches nothing would pass.
+    #[test]
+    fn each_chosen_scene_exists() {
+        for path in CHOSEN {
+            let (module, name) = path.split_once("::").expect("a module and the start of a name");
+            let file = exec::root().join(format!("tests/scenes/root/{module}.rs"));
+            let text = std::fs::read_to_string(&file).expect("the module is there");
+            assert!(text.contains(&format!("fn {name}")), "{path} is gone: choose another");
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_does_not_stop_the_others() {
+        let steps =
+            [("a", Path::new("/x"), "false".to_owned()), ("b", Path::new("/"), "true".into())];
+        assert_eq!(
+            script(&steps),
+            "failed=0\n\
+             echo '-- a'\ncd '/x' && false || { failed=1; echo '-- a: FAILED'; }\n\
+             echo '-- b'\ncd '/' && true || { failed=1; echo '-- b: FAILED'; }\n\
+             exit $failed\n"
+        );
+    }
+}
