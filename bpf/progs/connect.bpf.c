@@ -14,6 +14,7 @@
 #include <linux/errno.h>
 #include <bpf/bpf_helpers.h>
 
+#include <kmesh/carry_out.h>
 #include <kmesh/count.h>
 #include <kmesh/enrolment.h>
 #include <kmesh/event.h>
@@ -97,12 +98,6 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct fro
 	return selection->verdict;
 }
 
-static __always_inline int refuse_connect(void)
-{
-	bpf_set_retval(-ECONNREFUSED);
-	return SOCK_ADDR_REFUSE;
-}
-
 SEC("cgroup/connect4")
 int kmesh_connect4(struct bpf_sock_addr *ctx)
 {
@@ -112,15 +107,7 @@ int kmesh_connect4(struct bpf_sock_addr *ctx)
 		.port = sock_addr_port(ctx),
 	};
 
-	switch (decide(ctx, &key, &selection)) {
-	case VERDICT_REFUSE:
-		return refuse_connect();
-	case VERDICT_BALANCE:
-		sock_addr_set_v4(ctx, &selection.address, selection.port);
-		return SOCK_ADDR_PROCEED;
-	default:
-		return SOCK_ADDR_PROCEED;
-	}
+	return carry_out_v4(ctx, decide(ctx, &key, &selection), &selection);
 }
 
 SEC("cgroup/connect6")
@@ -132,15 +119,7 @@ int kmesh_connect6(struct bpf_sock_addr *ctx)
 		.port = sock_addr_port(ctx),
 	};
 
-	switch (decide(ctx, &key, &selection)) {
-	case VERDICT_REFUSE:
-		return refuse_connect();
-	case VERDICT_BALANCE:
-		sock_addr_set_v6(ctx, &selection.address, selection.port);
-		return SOCK_ADDR_PROCEED;
-	default:
-		return SOCK_ADDR_PROCEED;
-	}
+	return carry_out_v6(ctx, decide(ctx, &key, &selection), &selection);
 }
 
 char LICENSE[] SEC("license") __weak = "Dual BSD/GPL";

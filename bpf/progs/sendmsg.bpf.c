@@ -11,9 +11,9 @@
  */
 #include <linux/bpf.h>
 #include <linux/in.h>
-#include <linux/errno.h>
 #include <bpf/bpf_helpers.h>
 
+#include <kmesh/carry_out.h>
 #include <kmesh/enrolment.h>
 #include <kmesh/sock_addr.h>
 #include <kmesh/udp_flow.h>
@@ -37,12 +37,6 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx,
 	return selection->verdict;
 }
 
-static __always_inline int refuse_send(void)
-{
-	bpf_set_retval(-ECONNREFUSED);
-	return SOCK_ADDR_REFUSE;
-}
-
 SEC("cgroup/sendmsg4")
 int kmesh_sendmsg4(struct bpf_sock_addr *ctx)
 {
@@ -53,15 +47,7 @@ int kmesh_sendmsg4(struct bpf_sock_addr *ctx)
 		.protocol = IPPROTO_UDP,
 	};
 
-	switch (decide(ctx, &dialled, &selection)) {
-	case VERDICT_REFUSE:
-		return refuse_send();
-	case VERDICT_BALANCE:
-		sock_addr_set_v4(ctx, &selection.address, selection.port);
-		return SOCK_ADDR_PROCEED;
-	default:
-		return SOCK_ADDR_PROCEED;
-	}
+	return carry_out_v4(ctx, decide(ctx, &dialled, &selection), &selection);
 }
 
 SEC("cgroup/sendmsg6")
@@ -74,15 +60,7 @@ int kmesh_sendmsg6(struct bpf_sock_addr *ctx)
 		.protocol = IPPROTO_UDP,
 	};
 
-	switch (decide(ctx, &dialled, &selection)) {
-	case VERDICT_REFUSE:
-		return refuse_send();
-	case VERDICT_BALANCE:
-		sock_addr_set_v6(ctx, &selection.address, selection.port);
-		return SOCK_ADDR_PROCEED;
-	default:
-		return SOCK_ADDR_PROCEED;
-	}
+	return carry_out_v6(ctx, decide(ctx, &dialled, &selection), &selection);
 }
 
 char LICENSE[] SEC("license") __weak = "Dual BSD/GPL";

@@ -29,7 +29,8 @@ const LIMITS: Limits = Limits {
     enrolments_max: 16,
     frontends_max: 512,
     tables_max: 256,
-    slots_max: 8_192,
+    // Room for 24 Maglev tables of 2 039 slots, old and new side by side.
+    slots_max: 131_072,
     backends_max: 1_024,
     udp_flows_max: 256,
     affinities_max: 256,
