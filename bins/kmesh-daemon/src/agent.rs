@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use datapath::Datapath;
 use model::Snapshot;
-use resources::{Directory, Problem, Severity, Watcher};
+use resources::{Directory, Problem, Severity, Touched, Update, Watcher};
 use runtime::api::{
     BpfDump, ConfigDump, EnrolRequest, Enrolment, ExplainRequest, Explanation, Status,
     UnenrolRequest,
@@ -54,7 +54,7 @@ pub enum Request {
 
 /// Everything that can happen.
 enum Event {
-    Config,
+    Config(Touched),
     Request(Request),
     Sweep,
     Retry,
@@ -110,12 +110,12 @@ impl Agent {
     ) {
         let mut sweeps = interval(SWEEP_PERIOD);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::task::block_in_place(|| self.reload());
+        tokio::task::block_in_place(|| self.reload(&Touched::Everything));
         loop {
             let retry_at = self.retry_at;
             let event = tokio::select! {
                 () = shutdown.wait() => Event::Stop,
-                () = watcher.changed() => Event::Config,
+                touched = watcher.changed() => Event::Config(touched),
                 Some(request) = requests.recv() => Event::Request(request),
                 _ = sweeps.tick() => Event::Sweep,
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
@@ -131,7 +131,7 @@ impl Agent {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Config => self.reload(),
+            Event::Config(touched) => self.reload(&touched),
             Event::Retry => self.commit(),
             Event::Request(request) => self.answer(request),
             Event::Sweep => {
@@ -143,13 +143,13 @@ impl Agent {
         }
     }
 
-    /// Reads the directory and puts what is good in force.
-    fn reload(&mut self) {
-        let update = self.directory.reload();
-        self.log_new_problems(&update.problems);
-        self.problems = update.problems;
-        let changed = !Arc::ptr_eq(&self.snapshot, &update.snapshot);
-        self.snapshot = update.snapshot;
+    /// Reads what was touched and puts what is good in force.
+    fn reload(&mut self, touched: &Touched) {
+        let Update { snapshot, problems } = self.directory.refresh(touched);
+        self.log_new_problems(&problems);
+        self.problems = problems;
+        let changed = !Arc::ptr_eq(&self.snapshot, &snapshot);
+        self.snapshot = snapshot;
         if changed || !self.attached {
             self.commit();
         }

@@ -19,7 +19,8 @@ pub fn check(dir: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     for problem in &update.problems {
         println!("{problem}");
     }
-    let image = Planner::new(args.node(), limits::SLOTS_PER_TABLE_MAX).image(&update.snapshot);
+    let node = args.node().completed(&update.snapshot);
+    let image = Planner::new(node, limits::SLOTS_PER_TABLE_MAX).image(&update.snapshot);
     let change = Layout::new(args.limits.limits()).change_to(&image);
     for problem in &change.problems {
         println!("error: service {}: {}", problem.service, problem.message);

@@ -13,7 +13,7 @@ pub use locality::{Locality, LocalityShare, LocalityWeights, Scope};
 pub use name::{ServiceName, WorkloadName};
 pub use service::{
     AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, LocalityMode, NodePort, Protocol,
-    Service, ServicePort, Source,
+    Service, ServicePort, Source, UnresolvedEndpoint,
 };
-pub use snapshot::{Node, OutboundPolicy, Snapshot};
+pub use snapshot::{Map, Node, NodeFacts, OutboundPolicy, Snapshot};
 pub use workload::Workload;

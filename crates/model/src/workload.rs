@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::{Health, Locality, ServiceName, WorkloadName};
 
@@ -14,8 +15,8 @@ pub struct Workload {
     pub uid: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    /// Its labels, which many workloads have in common.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Kubernetes service account, empty when unknown.
     pub service_account: String,
     /// Where it runs.

@@ -139,11 +139,13 @@ impl Compiler<'_> {
         }
     }
 
-    /// A Kubernetes cluster IP is nothing but its service's: a port that the service does not have
-    /// cannot lead anywhere. The address of a ServiceEntry may be a real host with other ports.
+    /// A Kubernetes cluster IP, or an address that was made up for a host, is nothing but its
+    /// service's: a port that the service does not have cannot lead anywhere. An address that a
+    /// ServiceEntry names may be a real host with other ports.
     fn owns_whole_address(&self) -> bool {
-        self.service.source == Source::Kubernetes
-            && self.service.load_balancing.algorithm != Algorithm::Passthrough
+        let service = self.service;
+        let is_virtual = service.source == Source::Kubernetes || service.auto_addresses;
+        is_virtual && service.load_balancing.algorithm != Algorithm::Passthrough
     }
 
     /// Adds the table of one port; `local` keeps it to this node's own endpoints.

@@ -296,7 +296,6 @@ impl Layout {
                 Some(Held::Fresh(key, value)) => steps.networks.push(Write::Network { key, value }),
                 None => {
                     let limit = self.limits.networks_max;
-                    let block = format!("{}/{}", block.address, block.prefix_bits);
                     steps.problem(
                         name,
                         format!(

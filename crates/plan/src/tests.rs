@@ -176,6 +176,7 @@ fn service(name: &str, vips: &[IpAddr], ports: &[u16], endpoints: Vec<Endpoint>)
         object_name: name.into(),
         source: Source::Kubernetes,
         addresses: vips.to_vec(),
+        auto_addresses: false,
         networks: Vec::new(),
         external_addresses: Vec::new(),
         node_ports: Vec::new(),
@@ -191,6 +192,7 @@ fn service(name: &str, vips: &[IpAddr], ports: &[u16], endpoints: Vec<Endpoint>)
             .collect(),
         load_balancing: LoadBalancing::default(),
         endpoints,
+        unresolved: Vec::new(),
     }
 }
 
@@ -236,10 +238,14 @@ fn a_service_refuses_unknown_ports_and_missing_endpoints() {
 }
 
 #[test]
-fn a_service_entry_leaves_its_other_ports_alone_and_passthrough_all() {
+fn a_service_entry_leaves_the_other_ports_of_addresses_it_names_alone_and_passthrough_all() {
     let mut entry = service("db", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)]);
     entry.source = Source::ServiceEntry;
     let unknown = Selection::Passed(Reason::UnknownDestination);
+    let mut made_up = entry.clone();
+    made_up.auto_addresses = true;
+    let refused = Selection::Refused(Reason::NoServicePort);
+    assert_eq!(chosen(&image(vec![made_up]), &tcp(vip(1), 81), 0), refused);
     assert_eq!(chosen(&image(vec![entry.clone()]), &tcp(vip(1), 81), 0), unknown);
     entry.load_balancing.algorithm = Algorithm::Passthrough;
     let passed = Selection::Passed(Reason::ServicePassthrough);

@@ -354,6 +354,7 @@ fn service(
         object_name: format!("s{number}"),
         source: if entry { Source::ServiceEntry } else { Source::Kubernetes },
         addresses: vec![vip(number)],
+        auto_addresses: false,
         networks: Vec::new(),
         external_addresses: Vec::new(),
         node_ports: Vec::new(),
@@ -361,6 +362,7 @@ fn service(
         ports: ports.iter().map(port).collect(),
         load_balancing: LoadBalancing::default(),
         endpoints: endpoints.into_iter().map(endpoint).collect(),
+        unresolved: Vec::new(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! discovery.k8s.io/v1 EndpointSlice
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/>).
 
+use std::sync::Arc;
+
 use k8s_openapi::api::discovery::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use model::Health;
+use model::{Health, WorkloadName};
 
 use crate::ObjectKey;
 use crate::findings::Findings;
@@ -108,12 +110,12 @@ fn health(conditions: Option<&api::EndpointConditions>) -> Health {
     }
 }
 
-fn pod(key: &ObjectKey, api: &api::Endpoint) -> Option<(String, String)> {
+fn pod(key: &ObjectKey, api: &api::Endpoint) -> Option<Arc<WorkloadName>> {
     let target = api.target_ref.as_ref()?;
     if target.kind.as_deref() != Some("Pod") {
         return None;
     }
     let namespace = target.namespace.as_ref().filter(|text| !text.is_empty());
     let name = target.name.clone().filter(|name| !name.is_empty())?;
-    Some((namespace.unwrap_or(&key.namespace).clone(), name))
+    Some(Arc::new(WorkloadName::new(namespace.unwrap_or(&key.namespace), name)))
 }
