@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Hook:     cgroup/connect4, cgroup/connect6: connect() of a TCP or UDP socket, before any packet.
- * Reads:    enrolments, settings, frontends, networks, tables, slots, backends, loads.
+ * Reads:    enrolments, resolvers, settings, frontends, networks, tables, slots, backends, loads.
  * Writes:   sockets (what was dialled and where it went), cursors, affinities, events (a refusal),
  *           counters.
- * Verdict:  a service address is rewritten to one backend; a service without a usable endpoint, or a
- *           port that the service does not have, fails with ECONNREFUSED; all else is left alone.
+ * Verdict:  a service address is rewritten to one backend, a resolver of the namespace to the DNS
+ *           proxy; a service without a usable endpoint, or a port that the service does not have,
+ *           fails with ECONNREFUSED; all else is left alone.
  * On internal error: without socket storage the connection is balanced all the same and
- *           storage_full is counted; a table that names no backend refuses (backend_missing).
+ *           storage_full is counted; a table that names no backend refuses (backend_missing);
+ *           without a living DNS proxy the resolver itself is asked (dns_proxy_silent).
  */
 #include <linux/bpf.h>
 #include <linux/in.h>
@@ -16,6 +18,7 @@
 
 #include <kmesh/carry_out.h>
 #include <kmesh/count.h>
+#include <kmesh/dns.h>
 #include <kmesh/enrolment.h>
 #include <kmesh/event.h>
 #include <kmesh/service.h>
@@ -80,6 +83,7 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct fro
 	struct dice dice = { bpf_get_prandom_u32(), bpf_get_prandom_u32() };
 	__u64 netns_cookie = bpf_get_netns_cookie(ctx);
 	struct client client = {};
+	enum dns_route route;
 
 	if (!find_client(netns_cookie, &client))
 		return selection->verdict = VERDICT_PASS;
@@ -87,7 +91,8 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct fro
 		return selection->verdict = VERDICT_PASS;
 
 	key->protocol = ctx->protocol;
-	if (select_backend(key, &client, &dice, selection) != VERDICT_BALANCE)
+	route = dns_route(ctx, key, &client);
+	if (select_destination(key, &client, &dice, route, selection) != VERDICT_BALANCE)
 		count(selection->reason);
 	if (selection->verdict == VERDICT_REFUSE)
 		report_refusal(ctx, key, selection->reason, netns_cookie);

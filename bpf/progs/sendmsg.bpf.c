@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Hook:     cgroup/sendmsg4, cgroup/sendmsg6: a datagram sent with an explicit destination.
- * Reads:    enrolments, settings, frontends, networks, tables, slots, backends, loads,
+ * Reads:    enrolments, resolvers, settings, frontends, networks, tables, slots, backends, loads,
  *           udp_flows.
  * Writes:   udp_flows (the flow and the way back), cursors, affinities, counters.
  * Verdict:  a service address is rewritten to one backend, the same one for the same socket while
- *           the service's table stays; no usable endpoint or no such port fails with
- *           ECONNREFUSED; all else is left alone.
- * On internal error: a flow that cannot be stored is sent all the same and flow_full is counted.
+ *           the service's table stays; a resolver of the namespace is rewritten to the DNS proxy; no
+ *           usable endpoint or no such port fails with ECONNREFUSED; all else is left alone.
+ * On internal error: a flow that cannot be stored is sent all the same and flow_full is counted;
+ *           without a living DNS proxy the resolver itself is asked (dns_proxy_silent).
  */
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <bpf/bpf_helpers.h>
 
 #include <kmesh/carry_out.h>
+#include <kmesh/dns.h>
 #include <kmesh/enrolment.h>
 #include <kmesh/sock_addr.h>
 #include <kmesh/udp_flow.h>
@@ -25,12 +27,14 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx,
 	struct dice dice = { bpf_get_prandom_u32(), bpf_get_prandom_u32() };
 	struct client client = {};
 	__u64 socket_cookie = bpf_get_socket_cookie(ctx);
+	enum dns_route route;
 
 	if (!find_client(bpf_get_netns_cookie(ctx), &client))
 		return VERDICT_PASS;
-	if (flow_continue(socket_cookie, dialled, selection))
+	route = dns_route(ctx, dialled, &client);
+	if (route != DNS_TO_PROXY && flow_continue(socket_cookie, dialled, selection))
 		return VERDICT_BALANCE;
-	if (select_backend(dialled, &client, &dice, selection) == VERDICT_BALANCE)
+	if (select_destination(dialled, &client, &dice, route, selection) == VERDICT_BALANCE)
 		flow_remember(socket_cookie, dialled, selection);
 	else
 		count(selection->reason);

@@ -13,6 +13,7 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
+#include <kmesh/dns.h>
 #include <kmesh/service.h>
 
 /* Behind the Ethernet header of the packet. */
@@ -58,5 +59,6 @@ int test_select(struct __sk_buff *skb)
 struct connection_event anchor_event;
 enum reason anchor_reason;
 enum limit anchor_limit;
+enum dns_number anchor_dns_number;
 
 char LICENSE[] SEC("license") __weak = "Dual BSD/GPL";

@@ -131,6 +131,9 @@ pub struct LimitArgs {
     /// CIDR blocks of ServiceEntries.
     #[arg(long, default_value_t = limits::NETWORKS_MAX)]
     networks_max: u32,
+    /// DNS servers of all enrolled namespaces.
+    #[arg(long, default_value_t = limits::RESOLVERS_MAX)]
+    resolvers_max: u32,
     /// Size of the event ring in bytes, a power of two.
     #[arg(long, default_value_t = limits::EVENT_RING_BYTES)]
     event_ring_bytes: u32,
@@ -186,6 +189,7 @@ impl LimitArgs {
             udp_flows_max: self.udp_flows_max,
             affinities_max: self.affinities_max,
             networks_max: self.networks_max,
+            resolvers_max: self.resolvers_max,
             event_ring_bytes: self.event_ring_bytes,
         }
     }

@@ -26,6 +26,16 @@ pub struct Question<'a> {
     pub protocol: u8,
 }
 
+/// Where a query goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DnsRoute {
+    /// It is none: not to a resolver of the namespace.
+    NoQuery,
+    Proxy,
+    /// To the resolver, as if there were no proxy.
+    Resolver,
+}
+
 /// `tcp` or `udp`.
 pub fn protocol(request: &ExplainRequest) -> anyhow::Result<u8> {
     match request.protocol.as_str() {
@@ -87,8 +97,12 @@ fn ask(
         return Ok("passed: the namespace is not in the mesh".into());
     }
     stations.push(station("enrolment", format!("enrolments[{cookie}]"), "in the mesh"));
+    let dns = dns_station(maps, question, stations)?;
+    if dns == DnsRoute::Proxy {
+        return Ok("answered by the DNS proxy; the answer shows the resolver as its sender".into());
+    }
     let Some((key, frontend)) = find_frontend(maps, question)? else {
-        return unknown(maps, question, stations);
+        return unknown(maps, question, dns, stations);
     };
     let owner = layout.owner(&key).map_or_else(|| "nobody".into(), ToString::to_string);
     let named = |action: &str| format!("{action}; of {owner}");
@@ -126,6 +140,36 @@ fn passed(reason: Reason) -> String {
     format!("passed ({}): {}", reason.name(), reason.sentence())
 }
 
+/// As `dns_route` of the kernel programs, but for what only a socket can tell.
+fn dns_station(
+    maps: &Maps,
+    question: &Question<'_>,
+    stations: &mut Vec<Station>,
+) -> anyhow::Result<DnsRoute> {
+    let (cookie, address) = (question.from.netns_cookie, question.to.ip().to_canonical());
+    if question.to.port() != abi::dns::PORT || !maps.captures_dns(cookie, address)? {
+        return Ok(DnsRoute::NoQuery);
+    }
+    let asked = format!("resolvers[{cookie}, {address}], settings");
+    let (found, route) = match maps.heartbeat_age()? {
+        Some(age) if age < abi::dns::SILENCE_MAX => {
+            let found = format!("a resolver of the namespace; the proxy lived {age:.0?} ago");
+            (found, DnsRoute::Proxy)
+        }
+        _ => {
+            let reason = Reason::DnsProxySilent;
+            let found = format!(
+                "a resolver of the namespace; passed over ({}): {}",
+                reason.name(),
+                reason.sentence()
+            );
+            (found, DnsRoute::Resolver)
+        }
+    };
+    stations.push(station("DNS", asked, found));
+    Ok(route)
+}
+
 /// As `find_frontend` of the kernel programs: the port's, the address's, the block's.
 fn find_frontend(
     maps: &Maps,
@@ -151,6 +195,7 @@ fn find_frontend(
 fn unknown(
     maps: &Maps,
     question: &Question<'_>,
+    dns: DnsRoute,
     stations: &mut Vec<Station>,
 ) -> anyhow::Result<String> {
     let found = "neither the port, nor the address, nor a block around it";
@@ -158,7 +203,7 @@ fn unknown(
     let registry_only = maps.settings()?.flags & Settings::REGISTRY_ONLY != 0;
     let policy = if registry_only { "REGISTRY_ONLY" } else { "ALLOW_ANY" };
     stations.push(station("outbound policy", "settings", policy));
-    Ok(if registry_only {
+    Ok(if registry_only && dns != DnsRoute::Resolver {
         refused(Reason::NotInRegistry)
     } else {
         passed(Reason::UnknownDestination)

@@ -24,6 +24,12 @@ struct enrolment {
 	__u32 reserved[2];
 };
 
+/* Key of `resolvers`: a DNS server that a namespace is configured with. The value is not used. */
+struct resolver_key {
+	__u64 netns_cookie;
+	struct ip_address address;
+};
+
 enum setting_flag {
 	SETTING_REGISTRY_ONLY = 1, /* refuse destinations that nothing in the mesh names */
 };
@@ -31,7 +37,8 @@ enum setting_flag {
 /* The one entry of `settings`. */
 struct settings {
 	__u32 flags;
-	__u32 reserved[3];
+	__u32 reserved;
+	__u64 dns_heartbeat_ns; /* CLOCK_MONOTONIC of the DNS proxy's last sign of life; 0: none */
 };
 
 /* What a frontend does with a connection. */

@@ -66,6 +66,15 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } settings __weak SEC(".maps");
 
+/* Writer: user space. DNS servers whose queries the DNS proxy answers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct resolver_key);
+	__type(value, __u32);
+	__uint(max_entries, RESOLVERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
+} resolvers __weak SEC(".maps");
+
 /* Writer: user space. CIDR blocks that the registry names. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

@@ -24,6 +24,8 @@ enum reason {
 	REASON_SERVICE_PASSTHROUGH = 17,
 	/* The own address of a workload: nothing to choose. */
 	REASON_WORKLOAD_ADDRESS = 18,
+	/* A query of a socket that is bound to a device, where the DNS proxy cannot be reached. */
+	REASON_DNS_SOCKET_BOUND = 19,
 
 	/* The traffic went on, but: no memory for socket storage, so no events and no peer name. */
 	REASON_STORAGE_FULL = 32,
@@ -33,6 +35,8 @@ enum reason {
 	REASON_EVENT_LOST = 34,
 	/* A client's number could not be stored: its next connection may go elsewhere. */
 	REASON_AFFINITY_FULL = 35,
+	/* The DNS proxy did not listen or showed no sign of life: the resolver itself was asked. */
+	REASON_DNS_PROXY_SILENT = 36,
 
 	REASON_MAX = 64,
 };

@@ -16,6 +16,21 @@ static __always_inline __be16 sock_addr_port(const struct bpf_sock_addr *ctx)
 	return (__be16)ctx->user_port;
 }
 
+static __always_inline __u32 sock_addr_mark(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? sk->mark : 0;
+}
+
+/* Index of the network device that the socket is bound to, 0 for none. */
+static __always_inline __u32 sock_addr_device(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? sk->bound_dev_if : 0;
+}
+
 static __always_inline struct ip_address sock_addr_v6(const struct bpf_sock_addr *ctx)
 {
 	struct ip_address address;

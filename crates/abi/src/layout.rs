@@ -21,6 +21,7 @@ pub const SHARED: &[(&str, Layout)] = &[
     ("enrolment", crate::Enrolment::LAYOUT),
     ("frontend_key", crate::FrontendKey::LAYOUT),
     ("frontend", crate::Frontend::LAYOUT),
+    ("resolver_key", crate::ResolverKey::LAYOUT),
     ("settings", crate::Settings::LAYOUT),
     ("affinity_key", crate::AffinityKey::LAYOUT),
     ("affinity", crate::Affinity::LAYOUT),

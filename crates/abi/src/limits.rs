@@ -21,6 +21,8 @@ pub const UDP_FLOWS_MAX: u32 = 65_536;
 pub const AFFINITIES_MAX: u32 = 65_536;
 /// CIDR blocks of ServiceEntries.
 pub const NETWORKS_MAX: u32 = 16_384;
+/// Resolvers of all enrolled namespaces whose queries the DNS proxy answers.
+pub const RESOLVERS_MAX: u32 = 65_536;
 /// Size of the event ring in bytes: a power of two and a multiple of the page size.
 pub const EVENT_RING_BYTES: u32 = 1 << 20;
 /// Entries of the per-CPU counter array: one for each possible reason.
@@ -45,6 +47,8 @@ pub struct Limits {
     pub affinities_max: u32,
     /// See [`NETWORKS_MAX`].
     pub networks_max: u32,
+    /// See [`RESOLVERS_MAX`].
+    pub resolvers_max: u32,
     /// See [`EVENT_RING_BYTES`].
     pub event_ring_bytes: u32,
 }
@@ -60,6 +64,7 @@ impl Default for Limits {
             udp_flows_max: UDP_FLOWS_MAX,
             affinities_max: AFFINITIES_MAX,
             networks_max: NETWORKS_MAX,
+            resolvers_max: RESOLVERS_MAX,
             event_ring_bytes: EVENT_RING_BYTES,
         }
     }

@@ -61,6 +61,8 @@ reasons! {
     ServicePassthrough = 17, "service_passthrough", Passed;
     /// The destination is the own address of a workload and was left alone (counted under REGISTRY_ONLY alone).
     WorkloadAddress = 18, "workload_address", Passed;
+    /// A DNS query of a socket that is bound to a device, from which the DNS proxy cannot be reached: the resolver itself was asked.
+    DnsSocketBound = 19, "dns_socket_bound", Passed;
     /// No memory for socket storage: the connection works, but getpeername() shows the backend and no event is sent.
     StorageFull = 32, "storage_full", Degraded;
     /// A datagram flow could not be stored: the reply carries the backend's address.
@@ -69,6 +71,8 @@ reasons! {
     EventLost = 34, "event_lost", Degraded;
     /// A client's choice could not be stored for session affinity: its next connection may go elsewhere.
     AffinityFull = 35, "affinity_full", Degraded;
+    /// The DNS proxy did not listen or showed no sign of life: the resolver itself was asked.
+    DnsProxySilent = 36, "dns_proxy_silent", Degraded;
 }
 
 #[cfg(test)]

@@ -47,12 +47,24 @@ shared! {
 }
 
 shared! {
+    /// Key of `resolvers`.
+    ResolverKey {
+        /// The namespace.
+        netns_cookie: u64,
+        /// A DNS server that it is configured with.
+        address: IpAddress,
+    }
+}
+
+shared! {
     /// The one entry of `settings`.
     Settings {
         /// [`Settings::REGISTRY_ONLY`].
         flags: u32,
         /// Zero.
-        reserved: [u32; 3],
+        reserved: u32,
+        /// CLOCK_MONOTONIC of the DNS proxy's last sign of life; 0 while there is none.
+        dns_heartbeat_ns: u64,
     }
 }
 

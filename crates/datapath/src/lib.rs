@@ -14,6 +14,7 @@ mod mapped;
 mod maps;
 mod pins;
 mod probe;
+mod resolvers;
 #[allow(unsafe_code)]
 mod skeleton;
 mod stats;

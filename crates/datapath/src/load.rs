@@ -89,6 +89,7 @@ fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
         (&mut maps.udp_flows, limits.udp_flows_max),
         (&mut maps.affinities, limits.affinities_max),
         (&mut maps.networks, limits.networks_max),
+        (&mut maps.resolvers, limits.resolvers_max),
         (&mut maps.cursors, limits.tables_max),
         (&mut maps.loads, limits.backends_max),
         (&mut maps.events, limits.event_ring_bytes),

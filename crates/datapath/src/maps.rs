@@ -33,20 +33,24 @@ pub struct Maps {
     pub(crate) cursors: MapHandle,
     pub(crate) loads: MapHandle,
     pub(crate) networks: MapHandle,
+    pub(crate) resolvers: MapHandle,
     pub(crate) settings_map: MapHandle,
     pub(crate) events: MapHandle,
     pub(crate) counters: MapHandle,
     tables: MappedArray<SlotTable>,
     slots: MappedArray<Slot>,
     backends: MappedArray<Backend>,
-    settings: MappedArray<Settings>,
+    pub(crate) settings: MappedArray<Settings>,
 }
 
 fn handle(name: &'static str, map: &libbpf_rs::MapMut<'_>) -> Result<MapHandle> {
     MapHandle::try_from(map).map_err(entry_error(name, "its handle"))
 }
 
-fn entry_error(map: &'static str, entry: impl ToString) -> impl FnOnce(libbpf_rs::Error) -> Error {
+pub(crate) fn entry_error(
+    map: &'static str,
+    entry: impl ToString,
+) -> impl FnOnce(libbpf_rs::Error) -> Error {
     let entry = entry.to_string();
     move |source| Error::Map { map, entry, source: source.into() }
 }
@@ -73,6 +77,7 @@ impl Maps {
             cursors: handle("cursors", &maps.cursors)?,
             loads: handle("loads", &maps.loads)?,
             networks: handle("networks", &maps.networks)?,
+            resolvers: handle("resolvers", &maps.resolvers)?,
             settings_map,
             events: handle("events", &maps.events)?,
             counters: handle("counters", &maps.counters)?,
@@ -374,7 +379,7 @@ fn lookup<K: IntoBytes + Immutable, V: FromBytes>(
 }
 
 /// False for an entry that was gone already: a daemon that died between two writes has done it.
-fn removed(result: libbpf_rs::Result<()>) -> libbpf_rs::Result<bool> {
+pub(crate) fn removed(result: libbpf_rs::Result<()>) -> libbpf_rs::Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => Ok(false),

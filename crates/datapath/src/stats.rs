@@ -107,6 +107,7 @@ impl Datapath {
             ("udp_flows", &maps.udp_flows),
             ("affinities", &maps.affinities),
             ("networks", &maps.networks),
+            ("resolvers", &maps.resolvers),
             ("cursors", &maps.cursors),
             ("loads", &maps.loads),
             ("settings", &maps.settings_map),

@@ -133,6 +133,16 @@ pub fn membarrier_global() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is writable for the whole call, and the kernel keeps no pointer to it.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    // The clock always exists, and its parts are never negative.
+    assert_eq!(result, 0, "CLOCK_MONOTONIC");
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// A shared, writable mapping of an array map, as 64-bit words. The words are atomics because the
 /// kernel's programs read them at the same time.
 pub struct SharedWords {

@@ -28,6 +28,7 @@ const LIMITS: Limits = Limits {
     udp_flows_max: 4,
     affinities_max: 4,
     networks_max: 8,
+    resolvers_max: 4,
     event_ring_bytes: 4096,
 };
 

@@ -73,9 +73,22 @@ fn the_limits_of_c_and_rust_are_the_same_numbers() {
         ("UDP_FLOWS_MAX", defaults.udp_flows_max),
         ("AFFINITIES_MAX", defaults.affinities_max),
         ("NETWORKS_MAX", defaults.networks_max),
+        ("RESOLVERS_MAX", defaults.resolvers_max),
         ("EVENT_RING_BYTES", defaults.event_ring_bytes),
         ("REASONS_MAX", limits::REASONS_MAX),
     ];
     let ours: Vec<_> = ours.map(|(name, value)| (name.to_owned(), i64::from(value))).into();
     assert_eq!(enumerators("limit"), ours);
+}
+
+#[test]
+fn the_numbers_of_the_dns_proxy_are_the_same_in_c_and_rust() {
+    let ours = [
+        ("DNS_PORT", i64::from(abi::dns::PORT)),
+        ("DNS_PROXY_PORT", abi::dns::PROXY_PORT.into()),
+        ("DNS_SILENCE_MAX_MS", abi::dns::SILENCE_MAX.as_millis() as i64),
+        ("DNS_PROXY_MARK", abi::dns::PROXY_MARK.into()),
+    ];
+    let ours: Vec<_> = ours.map(|(name, value)| (name.to_owned(), value)).into();
+    assert_eq!(enumerators("dns_number"), ours);
 }

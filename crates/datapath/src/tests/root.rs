@@ -1,6 +1,8 @@
 //! Loading, upgrading and selecting on the running kernel, in a cgroup and a bpf file system of the
 //! test's own.
 
+mod dns;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
@@ -35,6 +37,7 @@ const LIMITS: Limits = Limits {
     udp_flows_max: 256,
     affinities_max: 256,
     networks_max: 64,
+    resolvers_max: 64,
     event_ring_bytes: 4_096,
 };
 
