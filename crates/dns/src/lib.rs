@@ -4,7 +4,7 @@
 //! [`NameTable`] decides what a name means, without I/O. [`Resolver`] holds it for all servers,
 //! with the cache of passed-on answers and the counters. [`Server`] answers the clients of one
 //! namespace. [`Lookups`] is the other direction: it keeps the addresses of names that the
-//! configuration mentions.
+//! configuration mentions. [`Hosts`] puts those addresses in the place of the names.
 //!
 //! Followed: RFC 1034 and 1035 (messages), 2181 section 9 (truncation), 2308 (negative answers),
 //! 3225 (DO), 5452 (matching replies), 6891 (EDNS), 7766 (TCP), 9619 (one question). Names are
@@ -15,6 +15,7 @@ mod answer;
 mod cache;
 mod counters;
 mod forward;
+mod hosts;
 mod lookups;
 mod names;
 mod resolv_conf;
@@ -29,7 +30,8 @@ mod wire;
 mod tests;
 
 pub use counters::Counts;
-pub use lookups::{Addresses, Ask, HostAsk, LookupFailed, Lookups, Resolution};
+pub use hosts::Hosts;
+pub use lookups::{Addresses, Ask, Failures, HostAsk, LookupFailed, Lookups, Resolution};
 pub use names::{Found, NameTable};
 pub use resolv_conf::nameservers;
 pub use resolver::Resolver;

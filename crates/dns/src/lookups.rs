@@ -23,6 +23,9 @@ use crate::wire::{Request, Transport};
 /// is absent. A clone costs nothing, and `diff` only what differs.
 pub type Addresses = Map<String, Vec<IpAddr>>;
 
+/// Names whose last lookup found no address, and why. What was known of them before stays.
+pub type Failures = Map<String, LookupFailed>;
+
 /// Why one lookup has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookupFailed {
@@ -35,6 +38,9 @@ pub enum LookupFailed {
     /// A resolver answered with an error.
     #[error("the resolver says {0}")]
     Refused(String),
+    /// There is no such name, or it has no address.
+    #[error("it has no address")]
+    NoAddress,
 }
 
 /// What a lookup found, for each family. No such name, or no such record, is an empty list.
@@ -68,6 +74,17 @@ pub struct Lookups {
     task: JoinHandle<()>,
     wanted: watch::Sender<BTreeSet<String>>,
     known: watch::Receiver<Addresses>,
+    failing: watch::Receiver<Failures>,
+}
+
+// === impl Resolution ===
+
+impl Resolution {
+    /// Why it has no address, when it has none.
+    pub(crate) fn failure(&self) -> LookupFailed {
+        let error = self.v4.as_ref().err().or(self.v6.as_ref().err());
+        error.cloned().unwrap_or(LookupFailed::NoAddress)
+    }
 }
 
 // === impl HostAsk ===
@@ -131,17 +148,19 @@ impl Ask for HostAsk {
 // === impl Lookups ===
 
 impl Lookups {
-    /// Starts with no names. Needs a tokio runtime.
-    pub fn spawn(ask: impl Ask, shutdown: Shutdown) -> Self {
+    /// Starts with no names. What an earlier run knew (`remembered`) counts as the last good answer of
+    /// a name from when it is wanted. Needs a tokio runtime.
+    pub fn spawn(ask: impl Ask, remembered: Addresses, shutdown: Shutdown) -> Self {
         let (wanted, wants) = watch::channel(BTreeSet::new());
         let (publish, known) = watch::channel(Addresses::new());
+        let (publish_failing, failing) = watch::channel(Failures::new());
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = shutdown.wait() => {}
-                () = run(Arc::new(ask), wants, publish) => {}
+                () = run(Arc::new(ask), Schedule::new(remembered), wants, publish, publish_failing) => {}
             }
         });
-        Self { task, wanted, known }
+        Self { task, wanted, known, failing }
     }
 
     /// Sets which names are wanted. Those that were wanted before go on as they are; those that are
@@ -158,6 +177,11 @@ impl Lookups {
     pub fn addresses(&self) -> watch::Receiver<Addresses> {
         self.known.clone()
     }
+
+    /// Which names could not be resolved lately.
+    pub fn failures(&self) -> Failures {
+        self.failing.borrow().clone()
+    }
 }
 
 impl Drop for Lookups {
@@ -168,10 +192,11 @@ impl Drop for Lookups {
 
 async fn run<A: Ask>(
     ask: Arc<A>,
+    mut schedule: Schedule,
     mut wants: watch::Receiver<BTreeSet<String>>,
     publish: watch::Sender<Addresses>,
+    publish_failing: watch::Sender<Failures>,
 ) {
-    let mut schedule = Schedule::default();
     let mut tasks: JoinSet<Resolution> = JoinSet::new();
     let mut tickets: HashMap<task::Id, Ticket> = HashMap::new();
     loop {
@@ -201,6 +226,7 @@ async fn run<A: Ask>(
         if changed {
             publish.send_replace(schedule.known().clone());
         }
+        publish_failing.send_replace(schedule.failing().clone());
     }
 }
 

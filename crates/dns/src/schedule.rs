@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::lookups::{Addresses, LookupFailed, Resolution};
+use crate::lookups::{Addresses, Failures, LookupFailed, Resolution};
 
 /// Names that are looked up at the same time; the others wait.
 pub(crate) const CONCURRENT_MAX: usize = 16;
@@ -29,6 +29,9 @@ pub(crate) struct Schedule {
     running: usize,
     next_ticket: u64,
     known: Addresses,
+    failing: Failures,
+    /// Good answers of an earlier run, for names that are not wanted yet.
+    remembered: Addresses,
 }
 
 /// One lookup under way.
@@ -56,6 +59,11 @@ enum Phase {
 // === impl Schedule ===
 
 impl Schedule {
+    /// A schedule that begins with the good answers of an earlier run.
+    pub(crate) fn new(remembered: Addresses) -> Self {
+        Self { remembered, ..Self::default() }
+    }
+
     /// Sets which names are wanted. New ones are due at once; those that are not wanted any more
     /// are forgotten; nothing changes for the others. True when [`Self::known`] changed.
     pub(crate) fn want(&mut self, wanted: &BTreeSet<String>, now: Instant) -> bool {
@@ -67,13 +75,20 @@ impl Schedule {
                 self.due.remove(&(at, name.clone()));
             }
             changed |= self.known.remove(&name).is_some();
+            self.failing.remove(&name);
         }
         for name in wanted {
-            if !self.names.contains_key(name) {
-                let (v4, v6) = (Vec::new(), Vec::new());
-                let state = State { phase: Phase::Waiting(now), failures: 0, v4, v6 };
-                self.names.insert(name.clone(), state);
-                self.due.insert((now, name.clone()));
+            if self.names.contains_key(name) {
+                continue;
+            }
+            let last = self.remembered.remove(name).unwrap_or_default();
+            let (v4, v6) = last.iter().partition(|address| address.is_ipv4());
+            let state = State { phase: Phase::Waiting(now), failures: 0, v4, v6 };
+            self.names.insert(name.clone(), state);
+            self.due.insert((now, name.clone()));
+            if !last.is_empty() {
+                self.known.insert(name.clone(), last);
+                changed = true;
             }
         }
         changed
@@ -118,6 +133,7 @@ impl Schedule {
         if state.phase != Phase::Running(ticket.number) {
             return false;
         }
+        let failure = result.failure();
         let good = state.take(result.v4, result.v6);
         let wait = if good {
             state.failures = 0;
@@ -129,8 +145,10 @@ impl Schedule {
         state.phase = Phase::Waiting(now + wait);
         self.due.insert((now + wait, ticket.name.clone()));
         if !good {
+            self.failing.insert(ticket.name.clone(), failure);
             return false;
         }
+        self.failing.remove(&ticket.name);
         let addresses: Vec<IpAddr> = state.v4.iter().chain(&state.v6).copied().collect();
         if self.known.get(&ticket.name) == Some(&addresses) {
             return false;
@@ -142,6 +160,11 @@ impl Schedule {
     /// The last good answers.
     pub(crate) fn known(&self) -> &Addresses {
         &self.known
+    }
+
+    /// Names whose last lookup found nothing.
+    pub(crate) fn failing(&self) -> &Failures {
+        &self.failing
     }
 }
 

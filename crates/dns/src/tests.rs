@@ -5,6 +5,7 @@ mod bytes;
 mod caching;
 mod forwarding;
 mod fuzz;
+mod hosts;
 mod keeping;
 mod schedule;
 mod serving;

@@ -119,7 +119,8 @@ pub struct Endpoint {
 pub struct UnresolvedEndpoint {
     /// The name.
     pub hostname: String,
-    /// Only the first address counts (`DNS_ROUND_ROBIN`); else each is an endpoint (`DNS`).
+    /// Only the first address of each family counts (`DNS_ROUND_ROBIN`); else each is an endpoint
+    /// (`DNS`).
     pub first_address_only: bool,
     /// As in [`Endpoint`].
     pub workload: Option<WorkloadName>,

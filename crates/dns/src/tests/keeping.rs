@@ -63,7 +63,7 @@ async fn names_are_kept_resolved_and_last_good_answers_stay() {
     let fake = Fake::default();
     fake.set("a", &["10.0.0.1"]);
     let (_trigger, shutdown) = shutdown::channel();
-    let lookups = Lookups::spawn(fake.clone(), shutdown);
+    let lookups = Lookups::spawn(fake.clone(), Addresses::new(), shutdown);
     let mut addresses = lookups.addresses();
     let start = Instant::now();
     lookups.want(names(&["a"]));
@@ -80,8 +80,11 @@ async fn names_are_kept_resolved_and_last_good_answers_stay() {
     assert_eq!(start.elapsed().as_secs(), 30);
     lookups.want(names(&["a"]));
     assert_eq!(next(&mut addresses).await, [("a".into(), ips(&["10.0.0.1"]))]);
+    let silence = LookupFailed::NoAnswer("silence".into());
+    assert_eq!(lookups.failures(), [("a".to_owned(), silence)].into_iter().collect());
     fake.set("a", &["10.0.0.2"]);
     assert_eq!(next(&mut addresses).await, [("a".into(), ips(&["10.0.0.2"]))]);
+    assert_eq!(lookups.failures().len(), 0);
     let asked = fake.asked("a", start);
     assert_eq!(asked[..2], [0, 30], "not while its answer holds");
     assert_eq!(fake.asked("b", start), [0, 30], "not after it is forgotten");
@@ -90,10 +93,24 @@ async fn names_are_kept_resolved_and_last_good_answers_stay() {
 #[tokio::test(start_paused = true)]
 async fn the_addresses_close_when_the_program_shuts_down() {
     let (trigger, shutdown) = shutdown::channel();
-    let lookups = Lookups::spawn(Fake::default(), shutdown);
+    let lookups = Lookups::spawn(Fake::default(), Addresses::new(), shutdown);
     let mut addresses = lookups.addresses();
     trigger.fire();
     assert!(addresses.changed().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_run_knew_counts_until_there_is_an_answer() {
+    let fake = Fake::default();
+    let (_trigger, shutdown) = shutdown::channel();
+    let before = ["a", "gone"].map(|name| (name.to_owned(), ips(&["10.0.0.1", "fd00::1"])));
+    let lookups = Lookups::spawn(fake.clone(), before.into_iter().collect(), shutdown);
+    let mut addresses = lookups.addresses();
+    lookups.want(names(&["a", "new"]));
+    assert_eq!(next(&mut addresses).await, [("a".into(), ips(&["10.0.0.1", "fd00::1"]))]);
+    tokio::time::advance(Duration::from_millis(10)).await;
+    fake.set("a", &["10.0.0.2"]);
+    assert_eq!(next(&mut addresses).await, [("a".into(), ips(&["10.0.0.2"]))]);
 }
 
 struct Broken;
@@ -108,7 +125,7 @@ impl Ask for Broken {
 #[tokio::test(start_paused = true)]
 async fn a_lookup_that_breaks_off_does_not_stop_the_others() {
     let (_trigger, shutdown) = shutdown::channel();
-    let lookups = Lookups::spawn(Broken, shutdown);
+    let lookups = Lookups::spawn(Broken, Addresses::new(), shutdown);
     let mut addresses = lookups.addresses();
     lookups.want(names(&["bad"]));
     tokio::time::advance(Duration::from_secs(3)).await;
