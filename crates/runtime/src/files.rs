@@ -1,9 +1,12 @@
-//! Files that are either the old ones or the new ones, whatever happens in between.
+//! Files that are either the old ones or the new ones, whatever happens in between; and files that
+//! somebody else arranged.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 /// Replaces the file at `path` by one with these bytes and exactly this mode (such as `0o600`; the
 /// umask does not count). After a crash there is the old file or the new one, never a part of it. A
@@ -22,9 +25,30 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     File::open(directory)?.sync_all()
 }
 
+/// Text of the file at `path` below `root`, where links lead to what they mean inside `root`, such as
+/// that of a container: nothing outside is read. What is no regular file or is longer than
+/// `bytes_max` is refused, not waited for.
+pub fn read_below(root: &Path, path: &Path, bytes_max: u64) -> io::Result<String> {
+    let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let file = File::from(openat2(File::open(root)?, path, how)?);
+    if !file.metadata()?.is_file() {
+        return Err(refused("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(bytes_max + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > bytes_max {
+        return Err(refused(&format!("longer than {bytes_max} bytes")));
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -48,5 +72,25 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 1);
         write_atomically(&directory.path().join("missing/file"), b"x", 0o600).expect_err("no dir");
         write_atomically(Path::new("/"), b"x", 0o600).expect_err("no file name");
+    }
+
+    #[test]
+    fn links_stay_below_the_root_and_only_short_files_are_read() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let (root, etc) = (directory.path().join("root"), directory.path().join("root/etc"));
+        fs::create_dir_all(&etc).expect("mkdir");
+        fs::write(directory.path().join("secret"), "outside").expect("write");
+        fs::write(etc.join("real"), "inside").expect("write");
+        symlink("/etc/real", etc.join("absolute")).expect("link");
+        symlink("../../../secret", etc.join("outside")).expect("link");
+        symlink("/dev/stdin", etc.join("device")).expect("link");
+        nix::unistd::mkfifo(&etc.join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+        let read = |name: &str| read_below(&root, &Path::new("/etc").join(name), 6);
+        assert_eq!(read("real").expect("read"), "inside");
+        assert_eq!(read("absolute").expect("read"), "inside");
+        for wrong in ["outside", "device", "fifo", "missing", "."] {
+            read(wrong).expect_err(wrong);
+        }
+        read_below(&root, Path::new("etc/real"), 5).expect_err("too long");
     }
 }

@@ -11,5 +11,6 @@ pub mod files;
 pub mod logging;
 pub mod mounts;
 pub mod netns;
+pub mod open_files;
 pub mod shutdown;
 pub mod signals;

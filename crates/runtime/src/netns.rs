@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,30 @@ pub enum NetnsError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+/// A network namespace that lives as long as this does, whoever leaves it.
+#[derive(Debug)]
+pub struct Held {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Held {
+    /// Holds the namespace at `path`.
+    ///
+    /// # Errors
+    /// When the path names none.
+    pub fn open(path: &Path) -> Result<Self, NetnsError> {
+        let file = open(path).map_err(|source| NetnsError::Open { path: path.into(), source })?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(Self { path, _file: file })
+    }
+
+    /// A path to it, for this process alone.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// Inode of the network namespace at `path`: no two that exist at the same time share one. A path
@@ -121,6 +146,11 @@ fn find_mount(inode: u64) -> Option<PathBuf> {
         .map(|m| m.point)
 }
 
+/// The process that a path such as `/proc/12/ns/net` names.
+pub fn process_of(path: &Path) -> Option<u32> {
+    path.to_str()?.strip_prefix("/proc/")?.strip_suffix("/ns/net")?.parse().ok()
+}
+
 fn find_process(inode: u64) -> Option<PathBuf> {
     let mut pids: Vec<u32> = fs::read_dir("/proc")
         .ok()?
@@ -171,6 +201,14 @@ mod tests {
         assert!(alive(Path::new(OWN), own));
         assert!(!alive(Path::new(OWN), own + 1));
         assert_eq!(find_by_inode(1), None);
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_path_alone() {
+        assert_eq!(process_of(Path::new("/proc/12/ns/net")), Some(12));
+        for other in ["/run/netns/12", "/proc/self/ns/net", "/proc/12/ns/mnt", "/proc/ns/net"] {
+            assert_eq!(process_of(Path::new(other)), None, "{other}");
+        }
     }
 
     #[test]

@@ -37,6 +37,21 @@ fn a_closure_runs_inside_and_the_caller_stays_outside() {
 }
 
 #[test]
+fn a_namespace_that_is_held_can_be_entered_when_its_path_is_gone() {
+    let mut held = None;
+    let mut inside = 0;
+    with_new_netns(|path| {
+        held = Some(Held::open(path).expect("held"));
+        inside = inode(path).expect("inode");
+    });
+    let held = held.expect("held");
+    assert_eq!(inode(held.path()).expect("inode"), inside);
+    let own = in_netns(held.path(), || inode(Path::new("/proc/thread-self/ns/net")).expect("in"));
+    assert_eq!(own.expect("enter"), inside);
+    Held::open(Path::new("/proc/self/ns/mnt")).expect_err("no network namespace");
+}
+
+#[test]
 fn a_mounted_namespace_is_found_by_its_inode() {
     let directory = tempfile::tempdir().expect("tempdir");
     let name = directory.path().join("kept");
