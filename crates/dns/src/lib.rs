@@ -36,7 +36,7 @@ pub use names::{Found, NameTable};
 pub use resolv_conf::nameservers;
 pub use resolver::Resolver;
 pub use server::{ClientIdentity, Listeners, Server, ServerOptions};
-pub use sockets::{OwnSockets, SocketFactory};
+pub use sockets::{NetnsSockets, OwnSockets, SocketFactory};
 
 /// TTL of what the name table answers, in seconds. Short, since clients keep what they were told
 /// when a service changes.

@@ -60,6 +60,11 @@ impl Resolver {
         self.table.read().unwrap_or_else(PoisonError::into_inner).lookup(namespace, name)
     }
 
+    /// How many names are known, short forms not counted.
+    pub fn names(&self) -> usize {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// What became of queries so far.
     pub fn counts(&self) -> Counts {
         self.counters.snapshot()

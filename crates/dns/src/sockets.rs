@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
+use runtime::netns::{Held, in_netns};
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::time::Instant;
 
@@ -36,6 +39,13 @@ pub trait SocketFactory: Send + Sync + 'static {
 /// Plain sockets of the network namespace that the program runs in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnSockets;
+
+/// Sockets of another network namespace, which carry a mark.
+#[derive(Debug)]
+pub struct NetnsSockets {
+    netns: Held,
+    mark: u32,
+}
 
 /// UDP sockets that are used one query at a time. Making one may cost a thread that enters a
 /// namespace, so a few are used again, but never for long: the source port protects against forged
@@ -69,6 +79,31 @@ impl SocketFactory for OwnSockets {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }
+    }
+}
+
+// === impl NetnsSockets ===
+
+impl NetnsSockets {
+    /// Sockets of `netns` with `SO_MARK` set to `mark`, which needs CAP_NET_ADMIN.
+    pub fn new(netns: Held, mark: u32) -> Self {
+        Self { netns, mark }
+    }
+
+    fn inside<T: Send + AsFd>(&self, open: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        let socket = in_netns(self.netns.path(), open).map_err(io::Error::other)??;
+        setsockopt(&socket, sockopt::Mark, &self.mark)?;
+        Ok(socket)
+    }
+}
+
+impl SocketFactory for NetnsSockets {
+    fn udp(&self, upstream: SocketAddr) -> io::Result<std::net::UdpSocket> {
+        self.inside(|| OwnSockets.udp(upstream))
+    }
+
+    fn tcp(&self, upstream: SocketAddr) -> io::Result<TcpSocket> {
+        self.inside(|| OwnSockets.tcp(upstream))
     }
 }
 
