@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::dns::Addresses;
 use anyhow::Context;
 use datapath::Datapath;
 use model::Snapshot;
@@ -19,11 +20,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::commit::Committer;
 use crate::connections::Totals;
+use crate::dns::{Dns, NodeHosts};
 use crate::enrolments::Enrolments;
 use crate::{dump, explain, status};
 
 /// How often enrolled namespaces are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
+/// How often it is looked whether one is not where it was. The sockets of its DNS server keep a
+/// namespace alive that everybody else has left, and its addresses with it.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// How long after a failed commit it is tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Questions that may wait for the loop.
@@ -55,10 +60,30 @@ pub enum Request {
 /// Everything that can happen.
 enum Event {
     Config(Touched),
+    Addresses(Addresses),
     Request(Request),
+    Look,
     Sweep,
     Retry,
     Stop,
+}
+
+/// What an agent is made of.
+pub struct Parts {
+    /// Programs and maps, loaded.
+    pub datapath: Datapath,
+    /// The way into the maps.
+    pub committer: Committer,
+    /// Who is in the mesh.
+    pub enrolments: Enrolments,
+    /// The configuration.
+    pub directory: Directory,
+    /// Connections so far.
+    pub totals: Arc<Totals>,
+    /// The DNS proxy.
+    pub dns: Dns,
+    /// Host names of endpoints.
+    pub hosts: NodeHosts,
 }
 
 /// The daemon's state.
@@ -67,8 +92,13 @@ pub struct Agent {
     pub(crate) committer: Committer,
     pub(crate) enrolments: Enrolments,
     pub(crate) totals: Arc<Totals>,
+    pub(crate) dns: Dns,
+    pub(crate) hosts: NodeHosts,
     directory: Directory,
     pub(crate) source: String,
+    /// As it is written.
+    configured: Arc<Snapshot>,
+    /// With the endpoints that names resolve to.
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) problems: Vec<Problem>,
     attached: bool,
@@ -78,20 +108,20 @@ pub struct Agent {
 
 impl Agent {
     /// A daemon whose programs are loaded and not attached yet.
-    pub fn new(
-        datapath: Datapath,
-        committer: Committer,
-        enrolments: Enrolments,
-        directory: Directory,
-        totals: Arc<Totals>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { datapath, committer, enrolments, directory, totals, dns, mut hosts } = parts;
+        let configured = directory.snapshot();
+        hosts.set_snapshot(&configured);
         Self {
             source: directory.path().display().to_string(),
-            snapshot: directory.snapshot(),
+            snapshot: hosts.snapshot(),
+            configured,
             datapath,
             committer,
             enrolments,
             totals,
+            dns,
+            hosts,
             directory,
             problems: Vec::new(),
             attached: false,
@@ -108,21 +138,28 @@ impl Agent {
         mut requests: mpsc::Receiver<Request>,
         shutdown: Shutdown,
     ) {
-        let mut sweeps = interval(SWEEP_PERIOD);
+        let (mut sweeps, mut looks) = (interval(SWEEP_PERIOD), interval(LOOK_PERIOD));
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut addresses = self.hosts.addresses();
         tokio::task::block_in_place(|| self.reload(&Touched::Everything));
         loop {
             let retry_at = self.retry_at;
             let event = tokio::select! {
                 () = shutdown.wait() => Event::Stop,
                 touched = watcher.changed() => Event::Config(touched),
+                Ok(()) = addresses.changed() => {
+                    Event::Addresses(addresses.borrow_and_update().clone())
+                }
                 Some(request) = requests.recv() => Event::Request(request),
+                _ = looks.tick() => Event::Look,
                 _ = sweeps.tick() => Event::Sweep,
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     Event::Retry
                 }
             };
             if matches!(event, Event::Stop) {
+                self.dns.stop().await;
                 return;
             }
             tokio::task::block_in_place(|| self.handle(event));
@@ -132,14 +169,27 @@ impl Agent {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Config(touched) => self.reload(&touched),
-            Event::Retry => self.commit(),
-            Event::Request(request) => self.answer(request),
-            Event::Sweep => {
-                if let Err(error) = self.enrolments.sweep() {
-                    tracing::warn!(error = format!("{error:#}"), "enrolments were not swept");
+            Event::Addresses(addresses) => {
+                if self.hosts.set_addresses(&addresses) {
+                    self.snapshot = self.hosts.snapshot();
+                    self.commit();
                 }
             }
+            Event::Retry => self.commit(),
+            Event::Request(request) => self.answer(request),
+            Event::Look if !self.enrolments.any_moved() => {}
+            Event::Look | Event::Sweep => self.sweep(),
             Event::Stop => {}
+        }
+    }
+
+    fn sweep(&mut self) {
+        if let Err(error) = self.enrolments.sweep() {
+            tracing::warn!(error = format!("{error:#}"), "enrolments were not swept");
+        }
+        self.dns.retain(|cookie| self.enrolments.contains(cookie));
+        if self.attached {
+            self.dns.start(&self.enrolments.list());
         }
     }
 
@@ -148,8 +198,12 @@ impl Agent {
         let Update { snapshot, problems } = self.directory.refresh(touched);
         self.log_new_problems(&problems);
         self.problems = problems;
-        let changed = !Arc::ptr_eq(&self.snapshot, &snapshot);
-        self.snapshot = snapshot;
+        let changed = !Arc::ptr_eq(&self.configured, &snapshot);
+        if changed {
+            self.hosts.set_snapshot(&snapshot);
+            self.configured = snapshot;
+            self.snapshot = self.hosts.snapshot();
+        }
         if changed || !self.attached {
             self.commit();
         }
@@ -189,6 +243,11 @@ impl Agent {
                 self.retry_at = Some(Instant::now() + RETRY_DELAY);
             }
         }
+        // Names follow their addresses: what DNS tells can be dialled.
+        self.dns.update(&self.snapshot);
+        if self.attached && !self.dns.is_started() {
+            self.dns.start(&self.enrolments.list());
+        }
         if self.committer.is_worth_retrying() {
             self.retry_at = Some(Instant::now() + RETRY_DELAY);
         }
@@ -226,20 +285,37 @@ impl Agent {
         let from = explain::find_client(&enrolments, &request.from)?;
         let protocol = explain::protocol(request)?;
         let (host, port) = explain::host_and_port(&request.to)?;
-        let address = self.address_of(host)?;
+        let address = self.address_of(from, host)?;
         let question = explain::Question { from, to: SocketAddr::new(address, port), protocol };
         explain::explain(self.datapath.maps(), self.committer.layout(), &question)
     }
 
-    /// An address, or the first virtual address of the service with that host name.
-    fn address_of(&self, host: &str) -> anyhow::Result<IpAddr> {
+    /// An address, or the first address that DNS tells the client for a name of the mesh.
+    fn address_of(&self, client: &Enrolment, host: &str) -> anyhow::Result<IpAddr> {
         if let Ok(address) = host.parse() {
             return Ok(address);
         }
-        let named = self.snapshot.services.values().find(|service| service.name.hostname == host);
-        let service = named.with_context(|| format!("no service has the host name {host}"))?;
-        let address = service.addresses.first().copied();
-        address.with_context(|| format!("{host} has no virtual address: name one of its endpoints"))
+        let found = self.dns.lookup(client, host);
+        let found = found.with_context(|| format!("no service has the host name {host}"))?;
+        let address = found.addresses.first().copied();
+        address.with_context(|| format!("{host} has no address now"))
+    }
+
+    fn enrol(&mut self, request: &EnrolRequest) -> anyhow::Result<Enrolment> {
+        let enrolment = self.enrolments.enrol(request)?;
+        if self.attached {
+            self.dns.serve(&enrolment);
+        }
+        Ok(enrolment)
+    }
+
+    fn unenrol(&mut self, request: &UnenrolRequest) -> anyhow::Result<Enrolment> {
+        let cookie = self.enrolments.find(request)?;
+        // First its server: an answer finds its way only while the namespace is in the mesh.
+        self.dns.withdraw(cookie);
+        let ended = self.enrolments.unenrol(cookie)?;
+        self.dns.retain(|cookie| self.enrolments.contains(cookie));
+        Ok(ended)
     }
 
     /// Answers; a client that has gone away is no matter.
@@ -257,10 +333,10 @@ impl Agent {
             }
             Request::Enrolments(to) => drop(to.send(self.enrolments.list())),
             Request::Enrol(request, to) => {
-                drop(to.send(self.enrolments.enrol(&request).map_err(failed)));
+                drop(to.send(self.enrol(&request).map_err(failed)));
             }
             Request::Unenrol(request, to) => {
-                drop(to.send(self.enrolments.unenrol(&request).map_err(failed)));
+                drop(to.send(self.unenrol(&request).map_err(failed)));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use abi::limits::{self, Limits};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use model::{Locality, Node};
 use runtime::{api, logging};
 
@@ -60,6 +60,13 @@ pub struct Args {
     /// Name of the cluster, the first part of a workload's uid.
     #[arg(long, env = "CLUSTER_ID", global = true, default_value = "Kubernetes")]
     pub cluster_id: String,
+    /// Answer the DNS queries of enrolled namespaces: names of the mesh here, the others by the resolvers
+    /// that they were sent to.
+    #[arg(long, env = "KMESH_ENABLE_DNS_PROXY", default_value_t = true, action = ArgAction::Set)]
+    pub dns_proxy: bool,
+    /// The node's resolv.conf: for host names of endpoints, and for namespaces without one.
+    #[arg(long, default_value = "/etc/resolv.conf")]
+    pub resolv_conf: PathBuf,
     /// How much is logged at start: error, warn, info, debug or trace.
     #[arg(long, default_value = "info", value_parser = logging::Level::from_str)]
     pub log_level: logging::Level,

@@ -5,14 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use datapath::Maps;
 use model::WorkloadName;
-use runtime::api::{EnrolRequest, Enrolment, UnenrolRequest};
+use runtime::api::{DnsCapture, EnrolRequest, Enrolment, UnenrolRequest};
 use runtime::{files, netns};
+
+use crate::dns::{RESOLVERS_OF_NAMESPACE_MAX, resolvers_of};
 
 /// Name of the file in the state directory.
 const FILE: &str = "enrolments.json";
@@ -23,6 +26,8 @@ const FILE_MODE: u32 = 0o600;
 pub struct Enrolments {
     maps: Arc<Maps>,
     file: PathBuf,
+    /// The node's `resolv.conf`.
+    resolv_conf: PathBuf,
     by_cookie: BTreeMap<u64, Enrolment>,
 }
 
@@ -32,10 +37,11 @@ impl Enrolments {
     ///
     /// # Errors
     /// When the file is there and cannot be read, or a map write fails.
-    pub fn restore(maps: Arc<Maps>, state_dir: &Path) -> anyhow::Result<Self> {
+    pub fn restore(maps: Arc<Maps>, state_dir: &Path, resolv_conf: &Path) -> anyhow::Result<Self> {
         let file = state_dir.join(FILE);
         let remembered = read(&file)?;
-        let mut this = Self { maps, file, by_cookie: BTreeMap::new() };
+        let resolv_conf = resolv_conf.into();
+        let mut this = Self { maps, file, resolv_conf, by_cookie: BTreeMap::new() };
         for enrolment in remembered {
             this.by_cookie.insert(enrolment.netns_cookie, enrolment);
         }
@@ -46,8 +52,14 @@ impl Enrolments {
             });
         }
         this.sweep()?;
-        for enrolment in this.by_cookie.values() {
+        for enrolment in this.by_cookie.values_mut() {
             this.maps.enrol(enrolment.netns_cookie, client_hash(enrolment))?;
+            // What it was enrolled with stays where the file is out of reach now.
+            if enrolment.dns == DnsCapture::Auto
+                && let Ok(resolvers) = resolvers_of(Path::new(&enrolment.netns), &this.resolv_conf)
+            {
+                enrolment.resolvers = resolvers;
+            }
         }
         Ok(this)
     }
@@ -71,6 +83,7 @@ impl Enrolments {
         if let Some(workload) = &request.workload {
             parse_workload(workload)?;
         }
+        let resolvers = self.resolvers(request)?;
         let inode = netns::inode(path)
             .with_context(|| format!("{} is not a network namespace", path.display()))?;
         let cookie = cookie_of(path)
@@ -80,6 +93,8 @@ impl Enrolments {
             netns: request.netns.clone(),
             workload: request.workload.clone(),
             inode,
+            dns: request.dns,
+            resolvers,
         };
         // The map first: a full one must leave no trace in the file.
         self.maps
@@ -90,16 +105,57 @@ impl Enrolments {
         Ok(enrolment)
     }
 
-    /// Takes a namespace out of the mesh. Connections that exist go on.
+    fn resolvers(&self, request: &EnrolRequest) -> anyhow::Result<Vec<IpAddr>> {
+        let named = request.resolvers.len();
+        let wants = request.dns == DnsCapture::Given;
+        ensure!(wants == (named > 0), "`dns: given` and `resolvers` go together");
+        ensure!(
+            named <= RESOLVERS_OF_NAMESPACE_MAX,
+            "{named} resolvers: at most {RESOLVERS_OF_NAMESPACE_MAX} are asked"
+        );
+        if request.dns != DnsCapture::Auto {
+            return Ok(request.resolvers.iter().map(IpAddr::to_canonical).collect());
+        }
+        let found = resolvers_of(Path::new(&request.netns), &self.resolv_conf);
+        Ok(found.unwrap_or_else(|error| {
+            tracing::warn!(netns = request.netns, %error, "its resolv.conf cannot be read");
+            Vec::new()
+        }))
+    }
+
+    /// The enrolment that a request to end one names.
     ///
     /// # Errors
     /// A namespace that is not enrolled.
-    pub fn unenrol(&mut self, request: &UnenrolRequest) -> anyhow::Result<Enrolment> {
+    pub fn find(&self, request: &UnenrolRequest) -> anyhow::Result<u64> {
         let cookie = match (request.netns_cookie, &request.netns) {
             (Some(cookie), None) => cookie,
             (None, Some(path)) => self.cookie_at(path)?,
             _ => bail!("name the namespace by exactly one of netns and netnsCookie"),
         };
+        ensure!(
+            self.by_cookie.contains_key(&cookie),
+            "the namespace with cookie {cookie} is not enrolled"
+        );
+        Ok(cookie)
+    }
+
+    /// True when the namespace with this cookie is in the mesh.
+    pub fn contains(&self, cookie: u64) -> bool {
+        self.by_cookie.contains_key(&cookie)
+    }
+
+    /// True when a path does not name what was enrolled from it any more.
+    pub fn any_moved(&self) -> bool {
+        let moved = |e: &Enrolment| !netns::alive(Path::new(&e.netns), e.inode);
+        self.by_cookie.values().any(moved)
+    }
+
+    /// Takes a namespace out of the mesh. Connections that exist go on.
+    ///
+    /// # Errors
+    /// A namespace that is not enrolled.
+    pub fn unenrol(&mut self, cookie: u64) -> anyhow::Result<Enrolment> {
         let Some(enrolment) = self.by_cookie.remove(&cookie) else {
             bail!("the namespace with cookie {cookie} is not enrolled");
         };

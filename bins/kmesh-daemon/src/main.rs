@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod commit;
 mod connections;
+mod dns;
 mod dump;
 mod enrolments;
 mod explain;

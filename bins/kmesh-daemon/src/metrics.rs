@@ -23,6 +23,7 @@ pub fn render(status: &Status) -> Result<String, fmt::Error> {
     register_reasons(&mut registry, status);
     register_connections(&mut registry, status);
     register_programs(&mut registry, status);
+    register_dns(&mut registry, status);
     let config = Gauge::<i64>::default();
     config.set(status.config.problems.len() as i64);
     registry.register("config_problems", "Problems of the configuration in force", config);
@@ -112,9 +113,37 @@ fn register_programs(registry: &mut Registry, status: &Status) {
     counters(registry, "bpf_prog_run_time_ns", help, times);
 }
 
+fn register_dns(registry: &mut Registry, status: &Status) {
+    let queries = &status.dns.queries;
+    let results = [
+        ("answered", queries.answered),
+        ("cached", queries.cached),
+        ("forwarded", queries.forwarded),
+        ("failed", queries.failed),
+        ("overloaded", queries.overloaded),
+        ("malformed", queries.malformed),
+    ];
+    let results = results.into_iter().map(|(name, n)| (vec![("result", name.to_owned())], n));
+    counters(registry, "dns_queries", "DNS queries of enrolled namespaces", results);
+    let hosts = || status.dns.hosts.iter();
+    let known = hosts().filter(|host| !host.addresses.is_empty()).count();
+    let failing = hosts().filter(|host| host.failure.is_some()).count();
+    for (name, help, value) in [
+        ("dns_servers", "Namespaces whose DNS queries are answered", status.dns.served),
+        ("dns_names", "Names of the mesh", status.dns.names),
+        ("dns_hosts", "Host names of endpoints", hosts().count()),
+        ("dns_hosts_known", "Host names of endpoints with a last good answer", known),
+        ("dns_hosts_failing", "Host names of endpoints whose last lookup found nothing", failing),
+    ] {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value as i64);
+        registry.register(name, help, gauge);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use runtime::api::{Counter, MapFill};
+    use runtime::api::{Counter, DnsQueries, DnsStatus, HostStatus, MapFill};
 
     use super::*;
 
@@ -128,6 +157,12 @@ mod tests {
                 count: 5,
                 sentence: String::new(),
             }],
+            dns: DnsStatus {
+                served: 2,
+                queries: DnsQueries { forwarded: 7, ..DnsQueries::default() },
+                hosts: vec![HostStatus { failure: Some("gone".into()), ..HostStatus::default() }],
+                ..DnsStatus::default()
+            },
             ..Status::default()
         };
         let text = render(&status).expect("it encodes");
@@ -137,6 +172,10 @@ mod tests {
             "kmesh_map_memory_bytes{map=\"slots\"} 64",
             "kmesh_reasons_total{reason=\"no_endpoint\",outcome=\"refused\"} 5",
             "kmesh_node_connections_opened_total 0",
+            "kmesh_dns_queries_total{result=\"forwarded\"} 7",
+            "kmesh_dns_servers 2",
+            "kmesh_dns_hosts_known 0",
+            "kmesh_dns_hosts_failing 1",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -9,13 +9,14 @@ use datapath::{Datapath, Pins};
 use resources::{Directory, Watcher};
 use runtime::admin::Admin;
 use runtime::signals::StopSignals;
-use runtime::{logging, mounts, shutdown};
+use runtime::{logging, mounts, open_files, shutdown};
 use tokio::sync::mpsc;
 
-use crate::agent::{Agent, REQUESTS_MAX};
+use crate::agent::{Agent, Parts, REQUESTS_MAX};
 use crate::args::Args;
 use crate::commit::Committer;
 use crate::connections::{self, Totals};
+use crate::dns::{Dns, NodeHosts, NodeResolvers};
 use crate::enrolments::Enrolments;
 use crate::{admin, preflight};
 
@@ -24,6 +25,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     logging::init(args.log_level)?;
     datapath::init_libbpf_log();
     preflight::require(args)?;
+    // Each namespace that DNS is served in takes some.
+    open_files::raise_limit().context("the limit of open files cannot be raised")?;
     tokio::runtime::Runtime::new()?.block_on(serve(args))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -67,10 +70,13 @@ fn build(args: &Args, directory: Directory, stop: shutdown::Shutdown) -> anyhow:
     })?;
     let maps = Arc::clone(datapath.maps());
     let committer = Committer::new(Arc::clone(&maps), limits, args.node())?;
-    let enrolments = Enrolments::restore(Arc::clone(&maps), &args.state_dir)?;
+    let enrolments = Enrolments::restore(Arc::clone(&maps), &args.state_dir, &args.resolv_conf)?;
+    let dns = Dns::new(Arc::clone(&maps), &args.cluster_domain, args.dns_proxy);
+    let node_resolvers = NodeResolvers::new(&args.resolv_conf)?;
+    let hosts = NodeHosts::new(node_resolvers, &args.state_dir, stop.clone());
     let totals = Arc::new(Totals::default());
     connections::spawn(maps, Arc::clone(&totals), stop)?;
-    Ok(Agent::new(datapath, committer, enrolments, directory, totals))
+    Ok(Agent::new(Parts { datapath, committer, enrolments, directory, totals, dns, hosts }))
 }
 
 fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {

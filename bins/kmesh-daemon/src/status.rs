@@ -13,6 +13,7 @@ pub fn status(agent: &Agent) -> Status {
         .iter()
         .find(|(reason, _)| *reason == Reason::EventLost)
         .map_or(0, |(_, count)| *count);
+    let dns = agent.dns.status(&agent.hosts);
     Status {
         version: Version::current().to_string(),
         mode: "dual-engine".into(),
@@ -20,11 +21,12 @@ pub fn status(agent: &Agent) -> Status {
         generation: agent.committer.generation(),
         enrolled: agent.enrolments.count(),
         config: config(agent),
-        maps: maps(agent),
+        maps: maps(agent, dns.resolvers),
         programs: programs(agent),
         links: links(agent),
         counters: reasons.into_iter().map(|(reason, count)| counter(reason, count)).collect(),
         connections: agent.totals.snapshot(events_lost),
+        dns,
     }
 }
 
@@ -42,7 +44,7 @@ fn config(agent: &Agent) -> ConfigStatus {
     }
 }
 
-fn maps(agent: &Agent) -> Vec<MapFill> {
+fn maps(agent: &Agent, resolvers: usize) -> Vec<MapFill> {
     let layout = agent.committer.layout().fill();
     agent
         .datapath
@@ -52,6 +54,7 @@ fn maps(agent: &Agent) -> Vec<MapFill> {
             name: map.name.into(),
             entries: match map.name {
                 "enrolments" => agent.enrolments.count() as u64,
+                "resolvers" => resolvers as u64,
                 "udp_flows" => agent.datapath.maps().udp_flow_count().unwrap_or(0) as u64,
                 "counters" => u64::from(map.entries_max),
                 name => layout.iter().find(|(n, _)| *n == name).map_or(0, |(_, used)| *used),

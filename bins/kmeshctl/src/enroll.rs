@@ -1,9 +1,10 @@
 //! `kmeshctl enroll` and `kmeshctl unenroll`.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use runtime::api::{EnrolRequest, Enrolment, UnenrolRequest};
+use runtime::api::{DnsCapture, EnrolRequest, Enrolment, UnenrolRequest};
 use runtime::client::AdminClient;
 
 /// Arguments of `enroll`.
@@ -14,6 +15,12 @@ pub struct EnrollArgs {
     /// Workload that lives in it
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_workload)]
     workload: Option<String>,
+    /// DNS server whose queries the DNS proxy answers, instead of those of resolv.conf; up to three times
+    #[arg(long, value_name = "IP", conflicts_with = "dns")]
+    resolver: Vec<IpAddr>,
+    /// Leave the namespace's DNS queries alone: off
+    #[arg(long, value_name = "WHICH", value_parser = ["auto", "off"], default_value = "auto")]
+    dns: String,
 }
 
 /// One of the two ways to name a network namespace.
@@ -47,7 +54,8 @@ pub struct UnenrollArgs {
 pub async fn run_enroll(client: &AdminClient, args: EnrollArgs) -> anyhow::Result<String> {
     let netns = path(args.namespace.netns.as_deref(), args.namespace.pid)?
         .context("name --netns or --pid")?;
-    let request = EnrolRequest { netns, workload: args.workload };
+    let dns = capture(&args);
+    let request = EnrolRequest { netns, workload: args.workload, dns, resolvers: args.resolver };
     Ok(render("enrolled", &client.enrol(&request).await?))
 }
 
@@ -56,6 +64,14 @@ pub async fn run_unenroll(client: &AdminClient, args: UnenrollArgs) -> anyhow::R
     let netns = path(args.netns.as_deref(), args.pid)?;
     let request = UnenrolRequest { netns, netns_cookie: args.cookie };
     Ok(render("no longer enrolled:", &client.unenrol(&request).await?))
+}
+
+fn capture(args: &EnrollArgs) -> DnsCapture {
+    match (args.dns.as_str(), args.resolver.as_slice()) {
+        ("off", _) => DnsCapture::Off,
+        (_, []) => DnsCapture::Auto,
+        _ => DnsCapture::Given,
+    }
 }
 
 /// The namespace's absolute path: the daemon has another working directory.

@@ -36,9 +36,12 @@ pub use config_dump::{
     ApplicationTunnel, ConfigDump, EndpointDump, LoadBalancerDump, LocalityDump, PolicyDump,
     PortDump, ServiceDump, WaypointDump, WorkloadDump,
 };
-pub use enrolment::{EnrolRequest, Enrolment, UnenrolRequest};
+pub use enrolment::{DnsCapture, EnrolRequest, Enrolment, UnenrolRequest};
 pub use explain::{ExplainRequest, Explanation, Station};
-pub use status::{ConfigStatus, Connections, Counter, LinkInfo, MapFill, ProgramStats, Status};
+pub use status::{
+    ConfigStatus, Connections, Counter, DnsQueries, DnsStatus, HostStatus, LinkInfo, MapFill,
+    ProgramStats, Status,
+};
 pub use version::Version;
 
 use serde::{Deserialize, Serialize};

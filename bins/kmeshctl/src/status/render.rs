@@ -1,6 +1,8 @@
 //! The daemon's status as a page.
 
-use runtime::api::{Enrolment, MapFill, ProgramStats, Status};
+use std::net::IpAddr;
+
+use runtime::api::{DnsCapture, DnsStatus, Enrolment, HostStatus, MapFill, ProgramStats, Status};
 
 use crate::table;
 
@@ -10,6 +12,7 @@ pub fn render(status: &Status, enrolments: &[Enrolment]) -> String {
         head(status),
         problems(status),
         enrolled(enrolments),
+        hosts(&status.dns),
         counters(status),
         maps(status),
         programs(status),
@@ -42,6 +45,7 @@ fn head(status: &Status) -> String {
             format!("{} sent, {} received", connections.bytes_sent, connections.bytes_received),
         ),
     ];
+    lines.push(("dns", dns(&status.dns)));
     if connections.events_lost > 0 {
         let lost = format!("{}: the two lines above miss as many", connections.events_lost);
         lines.push(("events lost", lost));
@@ -50,20 +54,63 @@ fn head(status: &Status) -> String {
     lines.iter().map(|pair| format!("{}\n", line(pair).trim_end())).collect()
 }
 
-fn problems(status: &Status) -> String {
-    if status.config.problems.is_empty() {
-        return String::new();
+fn dns(dns: &DnsStatus) -> String {
+    if !dns.enabled {
+        return "off".to_owned();
     }
-    let lines: String = status.config.problems.iter().map(|p| format!("  {p}\n")).collect();
-    format!("PROBLEMS IN THE CONFIGURATION\n{lines}")
+    let queries = &dns.queries;
+    let mut text = format!(
+        "{} namespaces, {} names; queries: {} answered, {} cached, {} forwarded, {} failed",
+        dns.served, dns.names, queries.answered, queries.cached, queries.forwarded, queries.failed
+    );
+    for (count, what) in [(queries.overloaded, "over a limit"), (queries.malformed, "malformed")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
+fn problems(status: &Status) -> String {
+    let section = |heading: &str, problems: &[String]| {
+        let lines: String = problems.iter().map(|p| format!("  {p}\n")).collect();
+        if lines.is_empty() { lines } else { format!("{heading}\n{lines}") }
+    };
+    let config = section("PROBLEMS IN THE CONFIGURATION", &status.config.problems);
+    let dns = section("PROBLEMS OF DNS", &status.dns.problems);
+    [config, dns].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn enrolled(enrolments: &[Enrolment]) -> String {
     let row = |e: &Enrolment| {
         let workload = e.workload.clone().unwrap_or_else(|| "-".to_owned());
-        [e.netns.clone(), e.netns_cookie.to_string(), workload]
+        [e.netns.clone(), e.netns_cookie.to_string(), workload, resolvers(e)]
     };
-    table_or_nothing(["NETNS", "COOKIE", "WORKLOAD"], enrolments.iter().map(row).collect())
+    let heading = ["NETNS", "COOKIE", "WORKLOAD", "RESOLVERS"];
+    table_or_nothing(heading, enrolments.iter().map(row).collect())
+}
+
+fn resolvers(enrolment: &Enrolment) -> String {
+    match (enrolment.dns, enrolment.resolvers.as_slice()) {
+        (DnsCapture::Off, _) => "off".to_owned(),
+        (_, []) => "-".to_owned(),
+        (_, some) => joined(some),
+    }
+}
+
+fn joined(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn hosts(dns: &DnsStatus) -> String {
+    let row = |host: &HostStatus| {
+        let addresses = match host.addresses.as_slice() {
+            [] => "-".to_owned(),
+            some => joined(some),
+        };
+        [host.name.clone(), addresses, host.failure.clone().unwrap_or_default()]
+    };
+    table_or_nothing(["HOST", "ADDRESSES", "LAST_FAILURE"], dns.hosts.iter().map(row).collect())
 }
 
 fn counters(status: &Status) -> String {

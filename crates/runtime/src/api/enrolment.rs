@@ -1,5 +1,7 @@
 //! Enrolment: which network namespaces the mesh handles.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// A network namespace whose traffic the mesh handles.
@@ -15,6 +17,23 @@ pub struct Enrolment {
     pub workload: Option<String>,
     /// Inode of the namespace: tells whether the path still names the same one.
     pub inode: u64,
+    /// Where `resolvers` come from.
+    pub dns: DnsCapture,
+    /// Its DNS servers: queries to them are answered by the DNS proxy.
+    pub resolvers: Vec<IpAddr>,
+}
+
+/// Which DNS queries of a namespace the DNS proxy answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DnsCapture {
+    /// Those to the servers of its `resolv.conf`.
+    #[default]
+    Auto,
+    /// Those to servers that the enrolment names.
+    Given,
+    /// None.
+    Off,
 }
 
 /// Asks to enrol a network namespace.
@@ -27,6 +46,12 @@ pub struct EnrolRequest {
     /// `NAMESPACE/NAME` of the workload that lives in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
+    /// `given` needs `resolvers`; the others forbid it.
+    #[serde(default)]
+    pub dns: DnsCapture,
+    /// At most three.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// Asks to end an enrolment, named by exactly one of the two.

@@ -1,5 +1,7 @@
 //! The running daemon on one page.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// Answer to `GET /status`.
@@ -28,6 +30,59 @@ pub struct Status {
     pub counters: Vec<Counter>,
     /// Connections that the mesh saw.
     pub connections: Connections,
+    /// The DNS proxy, and names that the configuration mentions.
+    pub dns: DnsStatus,
+}
+
+/// What the DNS side does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DnsStatus {
+    /// False when the DNS proxy is switched off as a whole.
+    pub enabled: bool,
+    /// Namespaces whose queries are answered.
+    pub served: usize,
+    /// Resolvers whose queries are captured.
+    pub resolvers: usize,
+    /// Names of the mesh, short forms not counted.
+    pub names: usize,
+    /// What became of queries since the daemon started.
+    pub queries: DnsQueries,
+    /// Host names of endpoints in the configuration.
+    pub hosts: Vec<HostStatus>,
+    /// Why a namespace's queries are not answered, one sentence for each.
+    pub problems: Vec<String>,
+}
+
+/// What became of DNS queries. Each is in exactly one of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DnsQueries {
+    /// Answered from the names of the mesh, or refused by rule.
+    pub answered: u64,
+    /// Answered with what a resolver said before.
+    pub cached: u64,
+    /// Answered by a resolver.
+    pub forwarded: u64,
+    /// No resolver answered.
+    pub failed: u64,
+    /// Over a limit.
+    pub overloaded: u64,
+    /// Not a query that can be read.
+    pub malformed: u64,
+}
+
+/// A host name of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostStatus {
+    /// The name.
+    pub name: String,
+    /// Its last good addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Why the last lookup found nothing; the addresses are of an earlier one then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// Where the configuration comes from and what was found in it.

@@ -1,6 +1,8 @@
 //! The page, line by line.
 
-use runtime::api::{ConfigStatus, Connections, Counter, LinkInfo};
+use runtime::api::{
+    ConfigStatus, Connections, Counter, DnsCapture, DnsQueries, DnsStatus, HostStatus, LinkInfo,
+};
 
 use super::*;
 
@@ -48,6 +50,19 @@ fn healthy() -> Status {
             bytes_received: 2000,
             events_lost: 0,
         },
+        dns: DnsStatus {
+            enabled: true,
+            served: 1,
+            resolvers: 1,
+            names: 3,
+            queries: DnsQueries { answered: 6, forwarded: 2, malformed: 1, ..Default::default() },
+            hosts: vec![HostStatus {
+                name: "api.example.com".into(),
+                addresses: vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()],
+                failure: Some("no resolver answered".into()),
+            }],
+            problems: vec![],
+        },
     }
 }
 
@@ -59,8 +74,15 @@ fn a_healthy_daemon_fills_the_page() {
             netns: "/run/netns/a".into(),
             workload: Some("shop/web-1".into()),
             inode: 1,
+            dns: DnsCapture::Auto,
+            resolvers: vec![[10, 96, 0, 10].into()],
         },
-        Enrolment { netns_cookie: 7, netns: "/proc/9/ns/net".into(), ..Enrolment::default() },
+        Enrolment {
+            netns_cookie: 7,
+            netns: "/proc/9/ns/net".into(),
+            dns: DnsCapture::Off,
+            ..Enrolment::default()
+        },
     ];
     let expected = "\
 ready:       yes
@@ -73,10 +95,14 @@ workloads:   5
 enrolled:    2
 connections: 9 opened, 1 refused, 8 closed
 bytes:       100 sent, 2000 received
+dns:         1 namespaces, 3 names; queries: 6 answered, 0 cached, 2 forwarded, 0 failed, 1 malformed
 
-NETNS            COOKIE   WORKLOAD
-/run/netns/a     4096     shop/web-1
-/proc/9/ns/net   7        -
+NETNS            COOKIE   WORKLOAD     RESOLVERS
+/run/netns/a     4096     shop/web-1   10.96.0.10
+/proc/9/ns/net   7        -            off
+
+HOST              ADDRESSES             LAST_FAILURE
+api.example.com   192.0.2.1,192.0.2.2   no resolver answered
 
 REASON        OUTCOME   COUNT   MEANING
 no_endpoint   refused   1       The service has no usable endpoint.
@@ -98,6 +124,7 @@ connect4   7    yes
 fn what_is_wrong_stands_near_the_top() {
     let mut status = Status { mode: "dual-engine".into(), ..Status::default() };
     status.config.problems = vec!["shop/web: port 80 is named twice".into()];
+    status.dns.problems = vec!["DNS queries of shop/web are left alone".into()];
     status.connections.events_lost = 3;
     let expected = "\
 ready:       no
@@ -110,10 +137,14 @@ workloads:   0
 enrolled:    0
 connections: 0 opened, 0 refused, 0 closed
 bytes:       0 sent, 0 received
+dns:         off
 events lost: 3: the two lines above miss as many
 
 PROBLEMS IN THE CONFIGURATION
   shop/web: port 80 is named twice
+
+PROBLEMS OF DNS
+  DNS queries of shop/web are left alone
 ";
     assert_eq!(render(&status, &[]), expected);
 }
