@@ -16,6 +16,7 @@ mod root {
     mod bench;
     mod check;
     mod config;
+    mod dns;
     mod enrolment;
     mod events;
     mod lifecycle;

@@ -57,6 +57,8 @@ const NEEDS: &[Need] = &[
     need("util-linux", "enters network namespaces (nsenter)", Program("nsenter")),
     need("nginx-light", "the server of the demo and the benches", Program("nginx")),
     need("curl", "the client of the demo", Program("curl")),
+    need("dnsmasq-base", "the resolver of the scenes about DNS", Program("dnsmasq")),
+    need("bind9-dnsutils", "the client of the scenes about DNS (dig)", Program("dig")),
     need("wrk", "the load of the benches", Program("wrk")),
     need("nftables", "the kernel NAT that the benches compare with", Program("nft")),
     vm("qemu-system-x86", "runs the virtual machines", Program("qemu-system-x86_64")),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct DaemonOptions {
     pub node_name: String,
     /// `--locality`: `REGION/ZONE/SUBZONE`.
     pub locality: String,
+    /// The namespace that it runs in; the caller's by default.
+    pub netns: Option<PathBuf>,
     /// Further arguments.
     pub args: Vec<OsString>,
     /// Further environment.
@@ -60,7 +63,15 @@ impl DaemonOptions {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary("kmesh-daemon"));
+        let program = binary("kmesh-daemon");
+        let mut command = match &self.netns {
+            None => Command::new(program),
+            Some(netns) => {
+                let mut nsenter = Command::new("nsenter");
+                nsenter.arg(format!("--net={}", netns.display())).arg("--").arg(program);
+                nsenter
+            }
+        };
         command
             .arg("--config-dir")
             .arg(&self.config_dir)
@@ -189,6 +200,15 @@ impl Daemon {
         if let Some(workload) = workload.into() {
             body["workload"] = workload.into();
         }
+        self.must("POST", "/enrolments", Some(&body))
+    }
+
+    /// Enrols the pod's namespace with resolvers of the caller's choice.
+    #[track_caller]
+    pub fn enrol_with_resolvers(&self, pod: &Pod, workload: &str, resolvers: &[IpAddr]) -> Value {
+        let body = json!({
+            "netns": pod.netns(), "workload": workload, "dns": "given", "resolvers": resolvers,
+        });
         self.must("POST", "/enrolments", Some(&body))
     }
 

@@ -81,6 +81,15 @@ impl Network {
         pod
     }
 
+    /// Removes a pod: its namespace has no name any more, and goes when nobody uses it.
+    #[track_caller]
+    pub fn remove(&mut self, pod: &Pod) {
+        let name = pod.netns().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        must(Command::new("ip").args(["netns", "delete", &name]), "");
+        self.made.retain(|made| *made != name);
+        self.pods.retain(|other| other.name != pod.name);
+    }
+
     /// The node: the namespace with the bridge, `br0`.
     pub fn node(&self) -> &Pod {
         &self.node

@@ -69,6 +69,12 @@ impl Scene {
         self.network.pod(name)
     }
 
+    /// Removes a pod while the scene goes on.
+    #[track_caller]
+    pub fn remove_pod(&mut self, pod: &Pod) {
+        self.network.remove(pod);
+    }
+
     /// The network.
     pub fn network(&self) -> &Network {
         &self.network
@@ -123,6 +129,7 @@ impl Scene {
             status_addr: "none".to_owned(),
             node_name: "node".to_owned(),
             locality: "region/zone/subzone".to_owned(),
+            netns: None,
             args: Vec::new(),
             env: Vec::new(),
         }
