@@ -44,7 +44,11 @@ pub fn open(path: &Path, resolvers: &[IpAddr]) -> anyhow::Result<Opened> {
     for (address, result) in wanted.iter().zip(bound) {
         match result {
             Ok(pair) => sockets.push(pair),
-            Err(error) => problem = Some(format!("{address} cannot be bound: {error}")),
+            // IPv6 is off there, and so nobody asks its resolvers.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                problem = Some(format!("{address} cannot be bound: {error}"));
+            }
+            Err(error) => bail!("{address} cannot be bound: {error}"),
         }
     }
     if let (true, Some(problem)) = (sockets.is_empty(), &problem) {
