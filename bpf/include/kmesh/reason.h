@@ -25,8 +25,8 @@ enum reason {
 	/* The own address of a workload: nothing to choose. */
 	REASON_WORKLOAD_ADDRESS = 18,
 
-	/* The traffic went on, but: no memory for socket storage, so no events and no peer name. */
-	REASON_STORAGE_FULL = 32,
+	/* The traffic went on, but: no room in `sockets`, so no events and no peer name. */
+	REASON_SOCKETS_FULL = 32,
 	/* A datagram flow could not be stored: replies carry the backend's address. */
 	REASON_FLOW_FULL = 33,
 	/* The event ring was full. */

@@ -61,8 +61,8 @@ reasons! {
     ServicePassthrough = 17, "service_passthrough", Passed;
     /// The destination is the own address of a workload and was left alone (counted under REGISTRY_ONLY alone).
     WorkloadAddress = 18, "workload_address", Passed;
-    /// No memory for socket storage: the connection works, but getpeername() shows the backend and no event is sent.
-    StorageFull = 32, "storage_full", Degraded;
+    /// No room in the map of sockets: the connection works, but getpeername() shows the backend and no event is sent.
+    SocketsFull = 32, "sockets_full", Degraded;
     /// A datagram flow could not be stored: the reply carries the backend's address.
     FlowFull = 33, "flow_full", Degraded;
     /// The event ring was full and an event was lost.

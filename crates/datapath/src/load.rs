@@ -86,6 +86,7 @@ fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
         (&mut maps.tables, limits.tables_max),
         (&mut maps.slots, limits.slots_max),
         (&mut maps.backends, limits.backends_max),
+        (&mut maps.sockets, limits.sockets_max),
         (&mut maps.udp_flows, limits.udp_flows_max),
         (&mut maps.affinities, limits.affinities_max),
         (&mut maps.networks, limits.networks_max),
@@ -186,6 +187,7 @@ fn programs(skel: &KmeshSkel<'_>) -> Result<Vec<Program>> {
     let progs = &skel.progs;
     [
         ("kmesh_sockops", &progs.kmesh_sockops, raw::BPF_CGROUP_SOCK_OPS),
+        ("kmesh_sock_release", &progs.kmesh_sock_release, raw::BPF_CGROUP_INET_SOCK_RELEASE),
         ("kmesh_getpeername4", &progs.kmesh_getpeername4, raw::BPF_CGROUP_INET4_GETPEERNAME),
         ("kmesh_getpeername6", &progs.kmesh_getpeername6, raw::BPF_CGROUP_INET6_GETPEERNAME),
         ("kmesh_recvmsg4", &progs.kmesh_recvmsg4, raw::BPF_CGROUP_UDP4_RECVMSG),

@@ -25,6 +25,7 @@ const LIMITS: Limits = Limits {
     tables_max: 32,
     slots_max: 1_024,
     backends_max: 64,
+    sockets_max: 4,
     udp_flows_max: 4,
     affinities_max: 4,
     networks_max: 8,

@@ -32,6 +32,7 @@ const LIMITS: Limits = Limits {
     // Room for 24 Maglev tables of 2 039 slots, old and new side by side.
     slots_max: 131_072,
     backends_max: 1_024,
+    sockets_max: 256,
     udp_flows_max: 256,
     affinities_max: 256,
     networks_max: 64,
