@@ -70,8 +70,6 @@ impl Datapath {
         undo: &mut Vec<Undo>,
     ) -> Result<Vec<(&'static str, LinkState)>> {
         let mut states = Vec::new();
-        let sockets = self.successors.iter().any(|successor| successor.name == "sockets");
-        let carried = if sockets { self.maps().remembered_sockets()? } else { Vec::new() };
         for program in &self.programs {
             let pin = self.pins.link(program.name);
             on_step(program.name).map_err(path_error("attach", &pin))?;
@@ -84,7 +82,6 @@ impl Datapath {
                 self.maps().carry_over(&successor.name, &self.pins.map(&successor.name))?;
             }
         }
-        self.maps().forget_closed(&carried, &self.pins.map("sockets"))?;
         self.commit_maps()?;
         Ok(states)
     }

@@ -19,6 +19,10 @@ use crate::{Config, Error, Pins, Result, path_error, sys};
 const IMAGE: [&str; 7] =
     ["frontends", "networks", "tables", "slots", "backends", "cursors", "loads"];
 
+/// Keeps the size that it was made with: while programs are swapped, those with the old map and those
+/// with the new one would not know each other's connections.
+const OF_ONE_SIZE: &str = "sockets";
+
 /// A loaded program that waits to be attached.
 pub(crate) struct Program {
     pub name: &'static str,
@@ -139,7 +143,14 @@ fn resized(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>> {
         if found != wanted {
             return Err(Error::Schema { path, found, wanted });
         }
-        if info.max_entries != map.max_entries() && map.max_entries() != 0 {
+        if info.max_entries != map.max_entries() && name == OF_ONE_SIZE {
+            tracing::warn!(
+                "map {name} keeps its {} entries and does not get {}: its size changes with \
+                 `kmesh-daemon uninstall` only, as it knows every open connection",
+                info.max_entries,
+                map.max_entries()
+            );
+        } else if info.max_entries != map.max_entries() && map.max_entries() != 0 {
             tracing::info!(map = name, from = info.max_entries, to = map.max_entries(), "resized");
             resized.push(name);
         }

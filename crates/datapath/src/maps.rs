@@ -7,7 +7,7 @@ use std::path::Path;
 use abi::limits::Limits;
 use abi::{
     Backend, Contents, Enrolment, Extent, Frontend, FrontendKey, Network, NetworkKey, Reason,
-    Settings, Slot, SlotTable, SocketMeta, Write,
+    Settings, Slot, SlotTable, Write,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::os::fd::AsFd;
@@ -317,7 +317,6 @@ impl Maps {
             "enrolments" => ("enrolments", &self.enrolments),
             "udp_flows" => ("udp_flows", &self.udp_flows),
             "affinities" => ("affinities", &self.affinities),
-            "sockets" => ("sockets", &self.sockets),
             _ => return Ok(()),
         };
         let before = MapHandle::from_pinned_path(pin).map_err(entry_error(name, pin.display()))?;
@@ -325,36 +324,6 @@ impl Maps {
             match successor.update(&key, &value, MapFlags::NO_EXIST) {
                 Err(e) if e.kind() == libbpf_rs::ErrorKind::AlreadyExists => {}
                 other => other.map_err(entry_error(name, "an entry of the map before it"))?,
-            }
-        }
-        Ok(())
-    }
-
-    /// The entries of `sockets`, by their keys.
-    ///
-    /// # Errors
-    /// When the kernel refuses a read.
-    pub(crate) fn remembered_sockets(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        Ok(entries("sockets", &self.sockets)?.collect())
-    }
-
-    /// Forgets those of `carried` that have gone from the map at `pin` since they were copied: those
-    /// sockets were closed while the programs that write into the map at `pin` were in force.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub(crate) fn forget_closed(&self, carried: &[(Vec<u8>, Vec<u8>)], pin: &Path) -> Result<()> {
-        let before = MapHandle::from_pinned_path(pin).map_err(entry_error("sockets", "the pin"))?;
-        let at = |map: &MapHandle, key: &[u8]| {
-            map.lookup(key, MapFlags::ANY).map_err(entry_error("sockets", "a socket"))
-        };
-        let cookie =
-            |value: &[u8]| SocketMeta::read_from_bytes(value).map(|m| m.socket_cookie).ok();
-        for (key, value) in carried {
-            let is_it = at(&self.sockets, key)?.is_some_and(|now| cookie(&now) == cookie(value));
-            if is_it && at(&before, key)?.is_none() {
-                let _ = removed(self.sockets.delete(key))
-                    .map_err(entry_error("sockets", "a socket"))?;
             }
         }
         Ok(())

@@ -126,7 +126,7 @@ fn no_connect_fails_while_a_restart_changes_the_size_of_a_map() {
     let mut daemon = bench.start();
     let load = Loads::start(&bench);
     let mut sizes = Vec::new();
-    for map in ["enrolments", "frontends", "tables", "slots", "backends", "sockets"] {
+    for map in ["enrolments", "frontends", "tables", "slots", "backends"] {
         // One alone, then all of them at once.
         sizes.push(vec![(map, 1_000)]);
     }
