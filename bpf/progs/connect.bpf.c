@@ -74,9 +74,9 @@ static __always_inline bool worth_remembering(const struct selection *selection,
 static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct frontend_key *key,
 					   struct selection *selection)
 {
-	struct dice dice = { bpf_get_prandom_u32(), bpf_get_prandom_u32() };
 	__u64 netns_cookie = bpf_get_netns_cookie(ctx);
 	struct client client = {};
+	struct dice dice;
 
 	if (!find_client(netns_cookie, &client))
 		return selection->verdict = VERDICT_PASS;
@@ -84,6 +84,7 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct fro
 		return selection->verdict = VERDICT_PASS;
 
 	key->protocol = ctx->protocol;
+	dice = throw_dice();
 	if (select_backend(key, &client, &dice, selection) != VERDICT_BALANCE)
 		count(selection->reason);
 	if (selection->verdict == VERDICT_REFUSE)

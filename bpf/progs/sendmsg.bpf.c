@@ -22,14 +22,16 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx,
 					   const struct frontend_key *dialled,
 					   struct selection *selection)
 {
-	struct dice dice = { bpf_get_prandom_u32(), bpf_get_prandom_u32() };
 	struct client client = {};
-	__u64 socket_cookie = bpf_get_socket_cookie(ctx);
+	__u64 socket_cookie;
+	struct dice dice;
 
 	if (!find_client(bpf_get_netns_cookie(ctx), &client))
 		return VERDICT_PASS;
+	socket_cookie = bpf_get_socket_cookie(ctx);
 	if (flow_continue(socket_cookie, dialled, selection))
 		return VERDICT_BALANCE;
+	dice = throw_dice();
 	if (select_backend(dialled, &client, &dice, selection) == VERDICT_BALANCE)
 		flow_remember(socket_cookie, dialled, selection);
 	else

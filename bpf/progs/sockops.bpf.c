@@ -113,8 +113,12 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx)
 
 static __always_inline void on_dialled(struct bpf_sock_ops *ctx)
 {
-	struct socket_meta *meta = socket_find(ctx, (__u64)ctx->sk);
+	struct socket_meta *meta;
 
+	/* Of a socket that on_connect() knew. */
+	if (!(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG))
+		return;
+	meta = socket_find(ctx, (__u64)ctx->sk);
 	if (!meta)
 		return;
 	meta->state = SOCKET_ESTABLISHED;
