@@ -1,6 +1,7 @@
 //! Everything that can happen to the daemon, in one enum and one loop. The loop owns the state;
 //! the admin API asks it questions.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +71,7 @@ pub struct Agent {
     directory: Directory,
     pub(crate) source: String,
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Arc<[Problem]>,
     attached: bool,
     failure: Option<String>,
     retry_at: Option<Instant>,
@@ -93,7 +94,7 @@ impl Agent {
             enrolments,
             totals,
             directory,
-            problems: Vec::new(),
+            problems: Arc::default(),
             attached: false,
             failure: None,
             retry_at: None,
@@ -146,8 +147,10 @@ impl Agent {
     /// Reads what was touched and puts what is good in force.
     fn reload(&mut self, touched: &Touched) {
         let Update { snapshot, problems } = self.directory.refresh(touched);
-        self.log_new_problems(&problems);
-        self.problems = problems;
+        if !Arc::ptr_eq(&self.problems, &problems) {
+            self.log_new_problems(&problems);
+            self.problems = problems;
+        }
         let changed = !Arc::ptr_eq(&self.snapshot, &snapshot);
         self.snapshot = snapshot;
         if changed || !self.attached {
@@ -156,7 +159,8 @@ impl Agent {
     }
 
     fn log_new_problems(&self, problems: &[Problem]) {
-        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+        let known: HashSet<&Problem> = self.problems.iter().collect();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             match problem.severity {
                 Severity::Error => tracing::error!("{problem}"),
                 Severity::Warning => tracing::warn!("{problem}"),

@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Locality, Service, ServiceName, Workload, WorkloadName};
-
-/// A sorted map whose clone costs nothing and shares what is not changed afterwards. `diff` of two
-/// such maps costs what differs and not what they hold.
-pub type Map<K, V> = imbl::OrdMap<K, V>;
+use crate::{Locality, Map, Service, ServiceName, Workload, WorkloadName};
 
 /// The mesh as one node sees it. Parts that did not change are shared with the snapshot before, so
 /// that the work after a change is in proportion to the change.

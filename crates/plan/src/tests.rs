@@ -546,6 +546,28 @@ proptest! {
     }
 
     #[test]
+    fn a_planner_says_the_same_whatever_it_planned_before(
+        states in prop::collection::vec(random_services(), 1..6),
+        moves in prop::collection::vec(any::<bool>(), 6),
+    ) {
+        let node = |registry_only, name: &str| Node {
+            name: name.into(),
+            outbound_policy: match registry_only {
+                true => OutboundPolicy::RegistryOnly,
+                false => OutboundPolicy::AllowAny,
+            },
+            ..Node::default()
+        };
+        let mut planner = Planner::new(node(true, ""), 64);
+        for (services, moves) in states.into_iter().zip(moves) {
+            let node = if moves { node(false, "elsewhere") } else { node(true, "") };
+            planner.set_node(node.clone());
+            let snapshot = snapshot(services);
+            prop_assert_eq!(planner.image(&snapshot), Planner::new(node, 64).image(&snapshot));
+        }
+    }
+
+    #[test]
     fn the_same_snapshot_gives_the_same_writes(services in random_services()) {
         let mut shuffled = services.clone();
         shuffled.reverse();

@@ -50,9 +50,9 @@ impl Directory {
         match changes {
             Ok(changes) => self.store.update(&changes),
             Err(error) => {
-                let mut update = self.store.current();
-                update.problems.push(self.unreadable(&error));
-                update
+                let update = self.store.current();
+                let problems = update.problems.iter().cloned().chain([self.unreadable(&error)]);
+                Update { problems: problems.collect(), ..update }
             }
         }
     }

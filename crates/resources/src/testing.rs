@@ -31,7 +31,7 @@ impl Mesh {
     pub(crate) fn apply(&mut self, files: &[(&str, &str)]) {
         let update = self.store.apply(&contents(files));
         self.snapshot = update.snapshot;
-        self.problems = update.problems;
+        self.problems = update.problems.to_vec();
     }
 
     pub(crate) fn keys(&self) -> Vec<String> {
