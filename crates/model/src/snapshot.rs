@@ -13,7 +13,7 @@ pub struct Snapshot {
     /// All services.
     pub services: Map<ServiceName, Arc<Service>>,
     /// All workloads.
-    pub workloads: Map<WorkloadName, Arc<Workload>>,
+    pub workloads: Map<Arc<WorkloadName>, Arc<Workload>>,
     /// Labels of each namespace.
     pub namespaces: Map<String, Arc<BTreeMap<String, String>>>,
     /// What is known of each node, by its name.

@@ -89,6 +89,8 @@ pub fn compile(service: &Service, node: &Node, slots_per_table_max: u32) -> Serv
     let mut image = ServiceImage::default();
     compiler.family(&mut image, IpAddr::is_ipv4);
     compiler.family(&mut image, IpAddr::is_ipv6);
+    image.tables.shrink_to_fit();
+    image.frontends.shrink_to_fit();
     image
 }
 

@@ -11,8 +11,8 @@ use abi::{
     SlotSource, SlotTable, Write,
 };
 use model::{
-    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, NodePort,
-    OutboundPolicy, Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Node, NodePort, OutboundPolicy,
+    Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
 };
 use proptest::prelude::*;
 
@@ -160,13 +160,10 @@ fn endpoint(last: u8, target: u16, port: u16, healthy: bool) -> Endpoint {
     Endpoint {
         workload: None,
         address: IpAddr::from([10, 0, 0, last]),
-        target_ports: BTreeMap::from([((port, Protocol::Tcp), target)]),
+        target_ports: Arc::new([((port, Protocol::Tcp), target)].into()),
         health: if healthy { Health::Healthy } else { Health::Unhealthy },
         weight: 1,
-        locality: Locality::default(),
-        node: String::new(),
-        network: String::new(),
-        cluster: String::new(),
+        topology: Arc::default(),
     }
 }
 
@@ -418,7 +415,7 @@ fn node_ports_and_external_addresses_lead_inside_and_local_ones_stay_on_the_node
         &[80],
         vec![endpoint(1, 80, 80, true), endpoint(2, 80, 80, true)],
     );
-    web.endpoints[1].node = "here".into();
+    Arc::make_mut(&mut web.endpoints[1].topology).node = "here".into();
     web.node_ports = vec![NodePort { node_port: 30080, port: 80, protocol: Protocol::Tcp }];
     web.external_addresses = vec![[203, 0, 113, 1].into()];
     let node =

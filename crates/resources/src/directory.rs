@@ -48,7 +48,7 @@ impl Directory {
             Touched::Names(names) => self.scanner.some(names),
         };
         match changes {
-            Ok(changes) => self.store.update(&changes),
+            Ok(changes) => self.store.update(changes),
             Err(error) => {
                 let update = self.store.current();
                 let problems = update.problems.iter().cloned().chain([self.unreadable(&error)]);

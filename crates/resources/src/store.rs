@@ -47,13 +47,13 @@ impl Store {
         for name in self.registry.file_names() {
             changes.entry(name.to_owned()).or_insert(None);
         }
-        self.update(&changes)
+        self.update(changes)
     }
 
     /// Takes some files as they are now, none for one that is not there any more; all others are as
     /// they were. The work is in proportion to the objects of these files, and to the services that
     /// have to do with them.
-    pub fn update(&mut self, files: &BTreeMap<PathBuf, Option<FileContent>>) -> Update {
+    pub fn update(&mut self, files: BTreeMap<PathBuf, Option<FileContent>>) -> Update {
         if let Some(changes) = self.registry.update(files) {
             self.compiler.update(&self.registry, &changes);
             let next = self.compiler.snapshot();

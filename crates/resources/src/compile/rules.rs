@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use model::ServiceName;
 
-use super::index::{Groups, Keys};
+use super::index::{Groups, Members};
 use crate::{Kind, ObjectKey, Options};
 
 /// The rules by host.
@@ -71,7 +71,7 @@ fn patterns(hostname: &str) -> impl Iterator<Item = String> {
 pub(super) fn concerned<'a>(
     hosts: &'a Groups<String, Arc<ObjectKey>>,
     host: &str,
-) -> Vec<&'a Keys> {
+) -> Vec<&'a Members<Arc<ObjectKey>>> {
     match host.strip_prefix('*') {
         None => hosts.get(host).into_iter().collect(),
         Some(suffix) => {
