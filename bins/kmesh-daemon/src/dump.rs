@@ -23,7 +23,7 @@ pub fn config(snapshot: &Snapshot) -> ConfigDump {
 fn workload_dump(workload: &Workload) -> WorkloadDump {
     let label = |key: &str| workload.labels.get(key).cloned().unwrap_or_default();
     WorkloadDump {
-        uid: workload.uid.to_string(),
+        uid: workload.uid(),
         addresses: workload.addresses.iter().map(IpAddr::to_string).collect(),
         protocol: "NONE".into(),
         name: workload.name.name.clone(),
@@ -133,7 +133,7 @@ fn status_of(health: Health) -> &'static str {
 pub fn bpf(layout: &Layout, snapshot: &Snapshot) -> BpfDump {
     let uids = uids(snapshot);
     let uid_of = |address: &IpAddress, index: u32| {
-        uids.get(&address.ip()).map_or_else(|| index.to_string(), |uid| (*uid).to_owned())
+        uids.get(&address.ip()).map_or_else(|| index.to_string(), String::clone)
     };
     let backends = layout.backends();
     let indices: BTreeMap<IpAddress, u32> = backends.iter().map(|(i, a)| (*a, *i)).collect();
@@ -179,9 +179,9 @@ pub fn bpf(layout: &Layout, snapshot: &Snapshot) -> BpfDump {
     }
 }
 
-fn uids(snapshot: &Snapshot) -> BTreeMap<IpAddr, &str> {
+fn uids(snapshot: &Snapshot) -> BTreeMap<IpAddr, String> {
     let workloads = snapshot.workloads.values();
-    workloads.flat_map(|w| w.addresses.iter().map(move |address| (*address, &*w.uid))).collect()
+    workloads.flat_map(|w| w.addresses.iter().map(move |address| (*address, w.uid()))).collect()
 }
 
 fn targets<'a>(placement: &Placement<'a>) -> &'a [Target] {

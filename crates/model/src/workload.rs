@@ -12,8 +12,8 @@ use crate::{Health, ServiceName, Topology, WorkloadName};
 pub struct Workload {
     /// Namespace and name.
     pub name: Arc<WorkloadName>,
-    /// Unique id as Istio forms it, such as `Kubernetes//Pod/<namespace>/<name>`.
-    pub uid: Box<str>,
+    /// What its [`Workload::uid`] begins with: cluster, API group and kind.
+    pub uid_prefix: Arc<str>,
     /// Its addresses.
     pub addresses: Box<[IpAddr]>,
     /// Its labels.
@@ -26,4 +26,13 @@ pub struct Workload {
     pub health: Health,
     /// Services that it serves.
     pub services: Arc<[ServiceName]>,
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// Unique id as Istio forms it, such as `Kubernetes//Pod/<namespace>/<name>`.
+    pub fn uid(&self) -> String {
+        format!("{}/{}", self.uid_prefix, self.name)
+    }
 }

@@ -11,7 +11,7 @@ pub(super) struct Shared {
     topologies: Pool<Topology>,
     target_ports: Pool<TargetPorts>,
     labels: Pool<Labels>,
-    accounts: Pool<str>,
+    texts: Pool<str>,
     services: Pool<[ServiceName]>,
 }
 
@@ -32,7 +32,8 @@ impl Shared {
     pub(super) fn workload(&mut self, workload: &mut model::Workload) {
         self.topologies.intern(&mut workload.topology);
         self.labels.intern(&mut workload.labels);
-        self.accounts.intern(&mut workload.service_account);
+        self.texts.intern(&mut workload.uid_prefix);
+        self.texts.intern(&mut workload.service_account);
         self.services.intern(&mut workload.services);
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn compile(
             let slices = mentions.into_iter().map(|mention| mention.slice.clone()).collect();
             (workload(compiler, registry, name, entry), slices)
         }
-        _ => (pod(compiler, registry, name, &mentions), BTreeSet::new()),
+        _ => (pod(compiler, registry, &mentions), BTreeSet::new()),
     }
 }
 
@@ -87,7 +87,7 @@ fn workload(
     let cluster = &registry.options().cluster;
     Some(Workload {
         name: entry.name.clone(),
-        uid: format!("{cluster}/networking.istio.io/WorkloadEntry/{name}").into(),
+        uid_prefix: format!("{cluster}/networking.istio.io/WorkloadEntry").into(),
         addresses: match destination.address {
             Address::Ip(address) => [address].into(),
             Address::Host(_) => Box::default(),
@@ -100,12 +100,7 @@ fn workload(
     })
 }
 
-fn pod(
-    compiler: &Compiler,
-    registry: &Registry,
-    name: &WorkloadName,
-    mentions: &[Mention<'_>],
-) -> Option<Workload> {
+fn pod(compiler: &Compiler, registry: &Registry, mentions: &[Mention<'_>]) -> Option<Workload> {
     let options = registry.options();
     let first = mentions.first()?.endpoint;
     let health = mentions.iter().map(|mention| mention.endpoint.health).min()?;
@@ -119,7 +114,7 @@ fn pod(
         .collect();
     Some(Workload {
         name: first.pod.as_ref()?.clone(),
-        uid: format!("{}//Pod/{name}", options.cluster).into(),
+        uid_prefix: format!("{}//Pod", options.cluster).into(),
         addresses: addresses.into_iter().collect(),
         labels: Arc::default(),
         service_account: Arc::default(),
