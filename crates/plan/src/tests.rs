@@ -283,6 +283,23 @@ fn an_endpoint_change_is_one_flip_and_touches_no_frontend() {
 }
 
 #[test]
+fn a_change_of_one_service_leaves_the_images_of_all_others_alone() {
+    let mut planner = Planner::new(Node::default(), 64);
+    let name = |number: u8| ServiceName::new("ns", format!("s{number}"));
+    let one = |number: u8, to| {
+        service(&format!("s{number}"), &[vip(number)], &[80], vec![endpoint(to, 80, 80, true)])
+    };
+    let mut snapshot = snapshot((1..100).map(|number| one(number, number)).collect());
+    let before = planner.image(&snapshot);
+    snapshot.services.insert(name(50), Arc::new(one(50, 200)));
+    let after = planner.image(&snapshot);
+    let changed: Vec<_> = model::diff(&before.services, &after.services).map(|it| it.key).collect();
+    assert_eq!(changed, [&name(50)]);
+    let is_same = |n: u8| Arc::ptr_eq(&before.services[&name(n)], &after.services[&name(n)]);
+    assert!((1..100).all(|number| is_same(number) == (number != 50)));
+}
+
+#[test]
 fn a_restart_writes_nothing_new_and_keeps_every_index() {
     let build = || {
         image(vec![
