@@ -1,6 +1,7 @@
 //! Everything that can happen to the daemon, in one enum and one loop. The loop owns the state;
 //! the admin API asks it questions.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use datapath::Datapath;
 use model::Snapshot;
-use resources::{Directory, Problem, Severity, Watcher};
+use resources::{Directory, Problem, Severity, Touched, Update, Watcher};
 use runtime::api::{
     BpfDump, ConfigDump, EnrolRequest, Enrolment, ExplainRequest, Explanation, Status,
     UnenrolRequest,
@@ -54,7 +55,7 @@ pub enum Request {
 
 /// Everything that can happen.
 enum Event {
-    Config,
+    Config(Touched),
     Request(Request),
     Sweep,
     Retry,
@@ -70,7 +71,7 @@ pub struct Agent {
     directory: Directory,
     pub(crate) source: String,
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Arc<[Problem]>,
     attached: bool,
     failure: Option<String>,
     retry_at: Option<Instant>,
@@ -93,7 +94,7 @@ impl Agent {
             enrolments,
             totals,
             directory,
-            problems: Vec::new(),
+            problems: Arc::default(),
             attached: false,
             failure: None,
             retry_at: None,
@@ -110,12 +111,12 @@ impl Agent {
     ) {
         let mut sweeps = interval(SWEEP_PERIOD);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::task::block_in_place(|| self.reload());
+        tokio::task::block_in_place(|| self.reload(&Touched::Everything));
         loop {
             let retry_at = self.retry_at;
             let event = tokio::select! {
                 () = shutdown.wait() => Event::Stop,
-                () = watcher.changed() => Event::Config,
+                touched = watcher.changed() => Event::Config(touched),
                 Some(request) = requests.recv() => Event::Request(request),
                 _ = sweeps.tick() => Event::Sweep,
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
@@ -131,7 +132,7 @@ impl Agent {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Config => self.reload(),
+            Event::Config(touched) => self.reload(&touched),
             Event::Retry => self.commit(),
             Event::Request(request) => self.answer(request),
             Event::Sweep => {
@@ -143,20 +144,23 @@ impl Agent {
         }
     }
 
-    /// Reads the directory and puts what is good in force.
-    fn reload(&mut self) {
-        let update = self.directory.reload();
-        self.log_new_problems(&update.problems);
-        self.problems = update.problems;
-        let changed = !Arc::ptr_eq(&self.snapshot, &update.snapshot);
-        self.snapshot = update.snapshot;
+    /// Reads what was touched and puts what is good in force.
+    fn reload(&mut self, touched: &Touched) {
+        let Update { snapshot, problems } = self.directory.refresh(touched);
+        if !Arc::ptr_eq(&self.problems, &problems) {
+            self.log_new_problems(&problems);
+            self.problems = problems;
+        }
+        let changed = !Arc::ptr_eq(&self.snapshot, &snapshot);
+        self.snapshot = snapshot;
         if changed || !self.attached {
             self.commit();
         }
     }
 
     fn log_new_problems(&self, problems: &[Problem]) {
-        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+        let known: HashSet<&Problem> = self.problems.iter().collect();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             match problem.severity {
                 Severity::Error => tracing::error!("{problem}"),
                 Severity::Warning => tracing::warn!("{problem}"),

@@ -40,7 +40,8 @@ pub struct Args {
     /// Name of this node, as in `nodeName` of an EndpointSlice.
     #[arg(long, env = "NODE_NAME", default_value = "")]
     pub node_name: String,
-    /// Where this node is: REGION/ZONE/SUBZONE.
+    /// Where this node is: REGION/ZONE/SUBZONE. By default as the labels of the Node object of that
+    /// name say.
     #[arg(long, env = "KMESH_LOCALITY", default_value = "")]
     pub locality: String,
     /// An address of this node, where node ports are dialled; may be given several times. By default

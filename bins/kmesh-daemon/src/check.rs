@@ -16,10 +16,11 @@ pub fn check(dir: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut directory = Directory::open(dir, args.resource_options())
         .with_context(|| format!("{} cannot be read", dir.display()))?;
     let update = directory.reload();
-    for problem in &update.problems {
+    for problem in update.problems.iter() {
         println!("{problem}");
     }
-    let image = Planner::new(args.node(), limits::SLOTS_PER_TABLE_MAX).image(&update.snapshot);
+    let node = args.node().completed(&update.snapshot);
+    let image = Planner::new(node, limits::SLOTS_PER_TABLE_MAX).image(&update.snapshot);
     let change = Layout::new(args.limits.limits()).change_to(&image);
     for problem in &change.problems {
         println!("error: service {}: {}", problem.service, problem.message);

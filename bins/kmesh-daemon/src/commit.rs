@@ -12,6 +12,8 @@ use plan::{Layout, Planner, Problem};
 pub struct Committer {
     maps: Arc<Maps>,
     limits: Limits,
+    /// What the command line says about this node.
+    node: Node,
     planner: Planner,
     layout: Layout,
     problems: Vec<Problem>,
@@ -30,7 +32,8 @@ impl Committer {
         Ok(Self {
             maps,
             limits,
-            planner: Planner::new(node, limits::SLOTS_PER_TABLE_MAX),
+            planner: Planner::new(node.clone(), limits::SLOTS_PER_TABLE_MAX),
+            node,
             layout,
             problems: Vec::new(),
             generation: 0,
@@ -44,6 +47,7 @@ impl Committer {
     /// goes on from there.
     pub fn commit(&mut self, snapshot: &Snapshot) -> datapath::Result<usize> {
         self.settle()?;
+        self.planner.set_node(self.node.completed(snapshot));
         let image = self.planner.image(snapshot);
         let change = self.layout.change_to(&image);
         if let Err(error) = self.maps.apply(&change.writes) {

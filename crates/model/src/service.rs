@@ -1,9 +1,11 @@
 //! Services: what applications dial, and the endpoints behind it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::{Locality, LocalityWeights, Scope, ServiceName, WorkloadName};
+use crate::{Locality, LocalityWeights, Scope, ServiceName, Topology, WorkloadName};
 
 /// Transport protocol of a service port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +36,8 @@ pub struct Service {
     pub source: Source,
     /// Virtual addresses. None for a headless service: applications dial its endpoints directly.
     pub addresses: Vec<IpAddr>,
+    /// `addresses` were made up here, because the object names none: only DNS can tell them.
+    pub auto_addresses: bool,
     /// CIDR blocks of a ServiceEntry; the smallest block around an address counts.
     pub networks: Vec<AddressBlock>,
     /// `externalIPs` and the load balancer's addresses: other ports of these are not ours.
@@ -49,6 +53,9 @@ pub struct Service {
     pub load_balancing: LoadBalancing,
     /// All endpoints, healthy or not.
     pub endpoints: Vec<Endpoint>,
+    /// Endpoints that are known by name only. Whoever resolves a name adds the endpoints that
+    /// [`UnresolvedEndpoint::at`] makes of its addresses.
+    pub unresolved: Vec<UnresolvedEndpoint>,
 }
 
 /// One port of a service.
@@ -84,28 +91,43 @@ pub struct AddressBlock {
     pub prefix_bits: u8,
 }
 
-/// One address that serves a service.
+/// Ports of an endpoint by the service's (port, protocol). A port that is missing is not served.
+pub type TargetPorts = BTreeMap<(u16, Protocol), u16>;
+
+/// One address that serves a service. There may be very many: what they have in common is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The workload behind it, when it has a name.
-    pub workload: Option<WorkloadName>,
+    pub workload: Option<Arc<WorkloadName>>,
     /// Its address.
     pub address: IpAddr,
-    /// Its own port for each port of the service, by the service's (port, protocol). A port that is
-    /// missing here is not served by this endpoint.
-    pub target_ports: BTreeMap<(u16, Protocol), u16>,
+    /// Its own port for each port of the service.
+    pub target_ports: Arc<TargetPorts>,
     /// May it be chosen?
     pub health: Health,
     /// Relative weight; 0 takes no traffic.
     pub weight: u32,
     /// Where it runs.
-    pub locality: Locality,
-    /// Name of its node, empty when unknown.
-    pub node: String,
-    /// Name of its network, empty for the mesh's own.
-    pub network: String,
-    /// Name of its cluster, empty for the mesh's own.
-    pub cluster: String,
+    pub topology: Arc<Topology>,
+}
+
+/// An endpoint, or several, behind a name that must be resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnresolvedEndpoint {
+    /// The name.
+    pub hostname: String,
+    /// Only the first address counts (`DNS_ROUND_ROBIN`); else each is an endpoint (`DNS`).
+    pub first_address_only: bool,
+    /// As in [`Endpoint`].
+    pub workload: Option<Arc<WorkloadName>>,
+    /// As in [`Endpoint`].
+    pub target_ports: Arc<TargetPorts>,
+    /// As in [`Endpoint`].
+    pub health: Health,
+    /// Weight of the name; each of its addresses has it.
+    pub weight: u32,
+    /// As in [`Endpoint`].
+    pub topology: Arc<Topology>,
 }
 
 /// Whether an endpoint may be chosen.
@@ -180,5 +202,40 @@ impl Protocol {
             Protocol::Tcp => "TCP",
             Protocol::Udp => "UDP",
         }
+    }
+}
+
+// === impl UnresolvedEndpoint ===
+
+impl UnresolvedEndpoint {
+    /// The endpoint at one of the addresses of the name.
+    pub fn at(&self, address: IpAddr) -> Endpoint {
+        Endpoint {
+            workload: self.workload.clone(),
+            address,
+            target_ports: self.target_ports.clone(),
+            health: self.health,
+            weight: self.weight,
+            topology: self.topology.clone(),
+        }
+    }
+}
+
+// === impl AddressBlock ===
+
+impl AddressBlock {
+    /// The block of one address.
+    pub fn single(address: IpAddr) -> Self {
+        Self { address, prefix_bits: if address.is_ipv4() { 32 } else { 128 } }
+    }
+}
+
+impl fmt::Display for AddressBlock {
+    /// As CIDR; a single address without a prefix.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::single(self.address) {
+            return write!(f, "{}", self.address);
+        }
+        write!(f, "{}/{}", self.address, self.prefix_bits)
     }
 }

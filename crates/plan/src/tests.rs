@@ -11,8 +11,8 @@ use abi::{
     SlotSource, SlotTable, Write,
 };
 use model::{
-    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, NodePort,
-    OutboundPolicy, Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Node, NodePort, OutboundPolicy,
+    Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
 };
 use proptest::prelude::*;
 
@@ -161,13 +161,10 @@ fn endpoint(last: u8, target: u16, port: u16, healthy: bool) -> Endpoint {
     Endpoint {
         workload: None,
         address: IpAddr::from([10, 0, 0, last]),
-        target_ports: BTreeMap::from([((port, Protocol::Tcp), target)]),
+        target_ports: Arc::new([((port, Protocol::Tcp), target)].into()),
         health: if healthy { Health::Healthy } else { Health::Unhealthy },
         weight: 1,
-        locality: Locality::default(),
-        node: String::new(),
-        network: String::new(),
-        cluster: String::new(),
+        topology: Arc::default(),
     }
 }
 
@@ -177,6 +174,7 @@ fn service(name: &str, vips: &[IpAddr], ports: &[u16], endpoints: Vec<Endpoint>)
         object_name: name.into(),
         source: Source::Kubernetes,
         addresses: vips.to_vec(),
+        auto_addresses: false,
         networks: Vec::new(),
         external_addresses: Vec::new(),
         node_ports: Vec::new(),
@@ -192,6 +190,7 @@ fn service(name: &str, vips: &[IpAddr], ports: &[u16], endpoints: Vec<Endpoint>)
             .collect(),
         load_balancing: LoadBalancing::default(),
         endpoints,
+        unresolved: Vec::new(),
     }
 }
 
@@ -237,10 +236,14 @@ fn a_service_refuses_unknown_ports_and_missing_endpoints() {
 }
 
 #[test]
-fn a_service_entry_leaves_its_other_ports_alone_and_passthrough_all() {
+fn a_service_entry_leaves_the_other_ports_of_addresses_it_names_alone_and_passthrough_all() {
     let mut entry = service("db", &[vip(1)], &[80], vec![endpoint(1, 80, 80, true)]);
     entry.source = Source::ServiceEntry;
     let unknown = Selection::Passed(Reason::UnknownDestination);
+    let mut made_up = entry.clone();
+    made_up.auto_addresses = true;
+    let refused = Selection::Refused(Reason::NoServicePort);
+    assert_eq!(chosen(&image(vec![made_up]), &tcp(vip(1), 81), 0), refused);
     assert_eq!(chosen(&image(vec![entry.clone()]), &tcp(vip(1), 81), 0), unknown);
     entry.load_balancing.algorithm = Algorithm::Passthrough;
     let passed = Selection::Passed(Reason::ServicePassthrough);
@@ -278,6 +281,23 @@ fn an_endpoint_change_is_one_flip_and_touches_no_frontend() {
         ),
         "{writes:?}"
     );
+}
+
+#[test]
+fn a_change_of_one_service_leaves_the_images_of_all_others_alone() {
+    let mut planner = Planner::new(Node::default(), 64);
+    let name = |number: u8| ServiceName::new("ns", format!("s{number}"));
+    let one = |number: u8, to| {
+        service(&format!("s{number}"), &[vip(number)], &[80], vec![endpoint(to, 80, 80, true)])
+    };
+    let mut snapshot = snapshot((1..100).map(|number| one(number, number)).collect());
+    let before = planner.image(&snapshot);
+    snapshot.services.insert(name(50), Arc::new(one(50, 200)));
+    let after = planner.image(&snapshot);
+    let changed: Vec<_> = model::diff(&before.services, &after.services).map(|it| it.key).collect();
+    assert_eq!(changed, [&name(50)]);
+    let is_same = |n: u8| Arc::ptr_eq(&before.services[&name(n)], &after.services[&name(n)]);
+    assert!((1..100).all(|number| is_same(number) == (number != 50)));
 }
 
 #[test]
@@ -413,7 +433,7 @@ fn node_ports_and_external_addresses_lead_inside_and_local_ones_stay_on_the_node
         &[80],
         vec![endpoint(1, 80, 80, true), endpoint(2, 80, 80, true)],
     );
-    web.endpoints[1].node = "here".into();
+    Arc::make_mut(&mut web.endpoints[1].topology).node = "here".into();
     web.node_ports = vec![NodePort { node_port: 30080, port: 80, protocol: Protocol::Tcp }];
     web.external_addresses = vec![[203, 0, 113, 1].into()];
     let node =
@@ -538,6 +558,28 @@ proptest! {
         change(&mut layout, &mut kernel, &Image::default());
         prop_assert!(kernel.frontends.is_empty());
         prop_assert_eq!(layout.fill().map(|(_, used)| used), [0; 5]);
+    }
+
+    #[test]
+    fn a_planner_says_the_same_whatever_it_planned_before(
+        states in prop::collection::vec(random_services(), 1..6),
+        moves in prop::collection::vec(any::<bool>(), 6),
+    ) {
+        let node = |registry_only, name: &str| Node {
+            name: name.into(),
+            outbound_policy: match registry_only {
+                true => OutboundPolicy::RegistryOnly,
+                false => OutboundPolicy::AllowAny,
+            },
+            ..Node::default()
+        };
+        let mut planner = Planner::new(node(true, ""), 64);
+        for (services, moves) in states.into_iter().zip(moves) {
+            let node = if moves { node(false, "elsewhere") } else { node(true, "") };
+            planner.set_node(node.clone());
+            let snapshot = snapshot(services);
+            prop_assert_eq!(planner.image(&snapshot), Planner::new(node, 64).image(&snapshot));
+        }
     }
 
     #[test]

@@ -6,22 +6,32 @@ use serde_yaml_ng::Value;
 use crate::findings::Findings;
 
 /// The value as a `T`. A field of the wrong type is an error, an unknown field a warning.
-pub(crate) fn decode<T: DeserializeOwned>(value: Value, findings: &mut Findings) -> Option<T> {
+pub(crate) fn decode<T: DeserializeOwned>(value: &Value, findings: &mut Findings) -> Option<T> {
     let mut unknown = Vec::new();
-    let mut track = serde_path_to_error::Track::new();
-    let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
     let mut note = |path: serde_ignored::Path<'_>| unknown.push(path_text(&path));
-    let decoded = T::deserialize(serde_ignored::Deserializer::new(deserializer, &mut note));
+    let decoded = T::deserialize(serde_ignored::Deserializer::new(value, &mut note));
     for field in unknown {
         findings.warning(field, "not a field of this API", "ignored");
     }
     match decoded {
         Ok(value) => Some(value),
         Err(error) => {
-            let path = track.path().to_string();
-            let field = if path == "." { String::new() } else { path };
-            findings.error(field, error.to_string());
+            findings.error(error_field::<T>(value), error.to_string());
             None
+        }
+    }
+}
+
+/// The path of the field that can't be decoded. To keep track of it costs more than the decoding, so
+/// that it is done when there is an error, and not before.
+fn error_field<T: DeserializeOwned>(value: &Value) -> String {
+    let mut track = serde_path_to_error::Track::new();
+    let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
+    match T::deserialize(deserializer).map(drop) {
+        Ok(()) => String::new(),
+        Err(_) => {
+            let path = track.path().to_string();
+            if path == "." { String::new() } else { path }
         }
     }
 }
@@ -50,7 +60,7 @@ mod tests {
 
     fn findings(text: &str) -> Vec<String> {
         let mut findings = Findings::default();
-        let _: Option<Service> = decode(serde_yaml_ng::from_str(text).unwrap(), &mut findings);
+        let _: Option<Service> = decode(&serde_yaml_ng::from_str(text).unwrap(), &mut findings);
         findings.into_vec("").into_iter().map(|f| format!("{}: {}", f.field, f.message)).collect()
     }
 

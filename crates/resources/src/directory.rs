@@ -7,27 +7,14 @@ use std::sync::Arc;
 
 use model::Snapshot;
 
-use crate::{Options, Problem, Severity, Store, load, snapshot};
+use crate::load::Scanner;
+use crate::{Options, Problem, Severity, Store, Touched, Update};
 
 /// A directory of configuration and what is in force of it.
 #[derive(Debug)]
 pub struct Directory {
-    path: PathBuf,
+    scanner: Scanner,
     store: Store,
-    snapshot: Arc<Snapshot>,
-    /// What was said when the snapshot was made.
-    problems: Vec<Problem>,
-    /// The generation of the store that it was made from.
-    generation: u64,
-}
-
-/// What is in force after a reload.
-#[derive(Clone, Debug)]
-pub struct Update {
-    /// The mesh; the same `Arc` as before when nothing changed.
-    pub snapshot: Arc<Snapshot>,
-    /// Everything there is to say about the directory now, not only what is new.
-    pub problems: Vec<Problem>,
 }
 
 impl Directory {
@@ -35,54 +22,45 @@ impl Directory {
     pub fn open(path: impl Into<PathBuf>, options: Options) -> io::Result<Self> {
         let path = path.into();
         std::fs::read_dir(&path)?;
-        Ok(Self {
-            path,
-            store: Store::new(options),
-            snapshot: Arc::default(),
-            problems: Vec::new(),
-            generation: 0,
-        })
+        Ok(Self { scanner: Scanner::new(path), store: Store::new(options) })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.scanner.dir()
     }
 
     /// The mesh as of the last reload.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.clone()
+        self.store.snapshot()
     }
 
-    /// Reads the directory again. When it can't be read at all, everything stays as it is.
+    /// Looks at the whole directory again. When it can't be read at all, everything stays as it is.
     pub fn reload(&mut self) -> Update {
-        let (files, unreadable) = match load(&self.path) {
-            Ok(files) => (files, None),
-            Err(error) => (self.store.sources(), Some(self.unreadable(&error))),
-        };
-        let mut problems = self.store.apply(&files);
-        self.compile();
-        problems.extend(unreadable);
-        problems.extend(self.problems.iter().cloned());
-        Update { snapshot: self.snapshot.clone(), problems }
+        self.refresh(&Touched::Everything)
     }
 
-    fn compile(&mut self) {
-        if self.generation == self.store.generation() {
-            return;
+    /// Looks again at what was touched, as [`crate::Watcher::changed`] tells it. When the directory
+    /// can't be read at all, everything stays as it is.
+    pub fn refresh(&mut self, touched: &Touched) -> Update {
+        let changes = match touched {
+            Touched::Everything => self.scanner.all(),
+            Touched::Names(names) => self.scanner.some(names),
+        };
+        match changes {
+            Ok(changes) => self.store.update(changes),
+            Err(error) => {
+                let update = self.store.current();
+                let problems = update.problems.iter().cloned().chain([self.unreadable(&error)]);
+                Update { problems: problems.collect(), ..update }
+            }
         }
-        let (next, problems) = snapshot(&self.store, &self.snapshot);
-        if next != *self.snapshot {
-            self.snapshot = Arc::new(next);
-        }
-        self.problems = problems;
-        self.generation = self.store.generation();
     }
 
     fn unreadable(&self, error: &io::Error) -> Problem {
         Problem {
             severity: Severity::Error,
-            file: self.path.to_string_lossy().into_owned(),
+            file: self.path().to_string_lossy().into_owned(),
             document: None,
             object: None,
             field: String::new(),

@@ -11,17 +11,21 @@ use crate::{Kind, ObjectKey, kinds, values};
 /// One object of a document.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
+    /// Which document of its segment, from 0.
+    pub(crate) document: u32,
+    /// Which object of its document, from 0.
+    pub(crate) index: u32,
     pub(crate) outcome: Outcome,
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Box<[Finding]>,
 }
 
 /// What became of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     /// It is valid.
-    Accepted(ObjectKey, Arc<Object>),
+    Accepted(Arc<ObjectKey>, Arc<Object>),
     /// It is known which object it is, but this version can't be in force.
-    Rejected(ObjectKey),
+    Rejected(Arc<ObjectKey>),
     /// It is of a kind that does not concern us.
     Ignored,
     /// It might be any object of the file.
@@ -38,16 +42,18 @@ const MESH_GROUPS: [&str; 6] = [
     "networking.k8s.io",
 ];
 
-/// The objects of a document that could be parsed, lists expanded.
-pub(crate) fn entries(value: Value) -> Vec<Entry> {
+/// The objects of a document, lists expanded; text that is no document is one that can't be
+/// identified.
+pub(crate) fn entries(document: u32, value: Result<Value, String>) -> Vec<Entry> {
     let mut entries = Vec::new();
-    expand(value, String::new(), &mut entries);
+    match value {
+        Ok(value) => expand(value, String::new(), &mut entries),
+        Err(message) => entries.push(unidentified("", message, "")),
+    }
+    for (entry, index) in entries.iter_mut().zip(0..) {
+        (entry.document, entry.index) = (document, index);
+    }
     entries
-}
-
-/// The entry for text that is no document.
-pub(crate) fn broken(message: String) -> Entry {
-    unidentified("", message, "")
 }
 
 fn expand(mut value: Value, prefix: String, entries: &mut Vec<Entry>) {
@@ -92,12 +98,14 @@ fn entry(value: Value, prefix: &str) -> Entry {
     if kind.is_namespaced() {
         findings.take("metadata.namespace", values::object_name(&key.namespace));
     }
-    let object = if findings.has_errors() { None } else { kinds::read(&key, value, &mut findings) };
+    let object =
+        if findings.has_errors() { None } else { kinds::read(&key, &value, &mut findings) };
+    let key = Arc::new(key);
     let outcome = match object {
         Some(object) if !findings.has_errors() => Outcome::Accepted(key, Arc::new(object)),
         _ => Outcome::Rejected(key),
     };
-    Entry { outcome, findings: findings.into_vec(prefix) }
+    Entry::new(outcome, findings, prefix)
 }
 
 fn key(kind: Kind, value: &Value) -> Option<ObjectKey> {
@@ -126,11 +134,29 @@ fn ignored(what: &str, group: &str, prefix: &str) -> Entry {
     } else {
         findings.info("kind", format!("{what} is none of the mesh's kinds"), "ignored");
     }
-    Entry { outcome: Outcome::Ignored, findings: findings.into_vec(prefix) }
+    Entry::new(Outcome::Ignored, findings, prefix)
 }
 
 fn unidentified(field: &str, message: impl Into<String>, prefix: &str) -> Entry {
     let mut findings = Findings::default();
     findings.error(field, message);
-    Entry { outcome: Outcome::Unidentified, findings: findings.into_vec(prefix) }
+    Entry::new(Outcome::Unidentified, findings, prefix)
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn new(outcome: Outcome, findings: Findings, prefix: &str) -> Self {
+        let findings = findings.into_vec(prefix).into_boxed_slice();
+        Self { document: 0, index: 0, outcome, findings }
+    }
+
+    /// Which object it is, and the object if it is valid.
+    pub(crate) fn identity(&self) -> Option<(&Arc<ObjectKey>, Option<&Arc<Object>>)> {
+        match &self.outcome {
+            Outcome::Accepted(key, object) => Some((key, Some(object))),
+            Outcome::Rejected(key) => Some((key, None)),
+            Outcome::Ignored | Outcome::Unidentified => None,
+        }
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use model::{
     AddressBlock, Algorithm, Health, Locality, LocalityMode, NodePort, Protocol, ServicePort,
+    WorkloadName,
 };
 
 /// Labels, or a selector of labels.
@@ -19,33 +21,35 @@ pub(crate) struct Object {
     pub(crate) body: Body,
 }
 
-/// What it says.
+/// What it says. There may be very many of these: what is large and rare is behind a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    Namespace { labels: Labels },
-    Node { locality: Locality },
-    Service(Service),
+    Namespace { labels: Arc<Labels> },
+    Node(Arc<model::NodeFacts>),
+    Service(Box<Service>),
     EndpointSlice(EndpointSlice),
-    ServiceEntry(ServiceEntry),
+    ServiceEntry(Box<ServiceEntry>),
     WorkloadEntry(WorkloadEntry),
-    DestinationRule(DestinationRule),
+    DestinationRule(Box<DestinationRule>),
 }
 
 /// v1 Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) addresses: Vec<IpAddr>,
+    /// `externalIPs` and those of the load balancer, without the `addresses`.
+    pub(crate) external_addresses: Vec<IpAddr>,
+    pub(crate) node_ports: Vec<NodePort>,
+    /// `externalTrafficPolicy: Local`.
+    pub(crate) external_local: bool,
     pub(crate) ports: Vec<Port>,
     /// Empty when the service selects nothing.
     pub(crate) selector: Labels,
     pub(crate) publish_not_ready_addresses: bool,
-    /// `sessionAffinity: ClientIP` and its timeout.
-    pub(crate) affinity_seconds: Option<u32>,
-    pub(crate) external_addresses: Vec<IpAddr>,
-    pub(crate) node_ports: Vec<NodePort>,
-    pub(crate) external_local: bool,
     /// What the service itself says about locality.
     pub(crate) locality: LocalityMode,
+    /// `sessionAffinity: ClientIP`.
+    pub(crate) affinity_seconds: Option<u32>,
 }
 
 /// A port of a service, and where it goes on workloads that are selected by label.
@@ -87,10 +91,9 @@ pub(crate) struct SlicePort {
 pub(crate) struct SliceEndpoint {
     pub(crate) address: IpAddr,
     pub(crate) health: Health,
-    pub(crate) node: String,
-    pub(crate) zone: String,
-    /// Namespace and name.
-    pub(crate) pod: Option<(String, String)>,
+    pub(crate) node: Arc<str>,
+    pub(crate) zone: Arc<str>,
+    pub(crate) pod: Option<Arc<WorkloadName>>,
 }
 
 /// networking.istio.io ServiceEntry.
@@ -98,33 +101,59 @@ pub(crate) struct SliceEndpoint {
 pub(crate) struct ServiceEntry {
     pub(crate) hosts: Vec<String>,
     pub(crate) addresses: Vec<IpAddr>,
-    /// Addresses that are CIDR blocks.
     pub(crate) networks: Vec<AddressBlock>,
+    /// Hosts without an address may be given one.
+    pub(crate) may_allocate: bool,
     pub(crate) ports: Vec<Port>,
-    /// `resolution: NONE`.
-    pub(crate) is_passthrough: bool,
+    pub(crate) resolution: Resolution,
     pub(crate) endpoints: Vec<Destination>,
     /// Empty when it selects nothing.
     pub(crate) selector: Labels,
+    /// What the entry itself says about locality.
+    pub(crate) locality: LocalityMode,
+}
+
+/// `ServiceEntry.Resolution`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    None,
+    Static,
+    Dns,
+    DnsRoundRobin,
 }
 
 /// networking.istio.io WorkloadEntry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkloadEntry {
-    pub(crate) labels: Labels,
+    /// Namespace and name of the object.
+    pub(crate) name: Arc<WorkloadName>,
+    pub(crate) labels: Arc<Labels>,
     pub(crate) health: Health,
-    /// None while its address is not an IP address.
+    /// None while it has no address.
     pub(crate) destination: Option<Destination>,
 }
 
 /// What a WorkloadEntry and an inline endpoint of a ServiceEntry have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
-    pub(crate) address: IpAddr,
+    pub(crate) address: Address,
     /// Port numbers by port name.
-    pub(crate) ports: BTreeMap<String, u16>,
+    pub(crate) ports: Box<[(String, u16)]>,
     pub(crate) weight: u32,
-    /// Empty when it does not say.
+    pub(crate) site: Arc<Site>,
+}
+
+/// Where something can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Ip(IpAddr),
+    /// A name that must be resolved.
+    Host(Box<str>),
+}
+
+/// Where something is and as whom it runs, which many have in common; empty parts are not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Site {
     pub(crate) locality: Locality,
     pub(crate) node: String,
     pub(crate) network: String,
@@ -141,18 +170,47 @@ pub(crate) struct DestinationRule {
     pub(crate) locality: Option<LocalityMode>,
 }
 
+// === impl Body ===
+
+impl Body {
+    /// The labels by which a service selects WorkloadEntries; empty when it selects nothing.
+    pub(crate) fn selector(&self) -> Option<&Labels> {
+        match self {
+            Body::Service(service) => Some(&service.selector),
+            Body::ServiceEntry(entry) => Some(&entry.selector),
+            _ => None,
+        }
+    }
+}
+
+// === impl ServiceEntry ===
+
+impl ServiceEntry {
+    /// The hosts that are dialled at addresses of our choice.
+    pub(crate) fn hosts_to_allocate(&self) -> impl Iterator<Item = &String> {
+        let hosts = if self.may_allocate { self.hosts.as_slice() } else { &[] };
+        hosts.iter().filter(|host| !host.starts_with("*."))
+    }
+}
+
+// === impl Destination ===
+
+impl Destination {
+    /// The number of the port of that name.
+    pub(crate) fn port(&self, name: &str) -> Option<u16> {
+        self.ports.iter().find(|(other, _)| other == name).map(|(_, number)| *number)
+    }
+}
+
 // === impl Port ===
 
 impl Port {
-    /// The port number on a workload with these named ports; none when it does not serve this port.
-    pub(crate) fn on(&self, ports: &BTreeMap<String, u16>) -> Option<u16> {
-        if let Some(number) = ports.get(&self.port.name) {
-            return Some(*number);
-        }
-        match &self.target {
+    /// The port number on a workload; none when it does not serve this port.
+    pub(crate) fn on(&self, destination: &Destination) -> Option<u16> {
+        destination.port(&self.port.name).or_else(|| match &self.target {
             TargetPort::Same => Some(self.port.port),
             TargetPort::Number(number) => Some(*number),
-            TargetPort::Name(name) => ports.get(name).copied(),
-        }
+            TargetPort::Name(name) => destination.port(name),
+        })
     }
 }

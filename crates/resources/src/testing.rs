@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::{Service, ServiceName, Snapshot};
 
-use crate::{FileContent, ObjectKey, Options, Problem, Severity, Store, snapshot};
+use crate::{FileContent, Options, Problem, Severity, Store};
 
 /// A store, and the snapshot of it.
 pub(crate) struct Mesh {
     pub(crate) store: Store,
-    pub(crate) snapshot: Snapshot,
+    pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -20,35 +21,21 @@ impl Mesh {
     }
 
     pub(crate) fn with_options(options: Options, files: &[(&str, &str)]) -> Self {
-        let mut mesh = Self {
-            store: Store::new(options),
-            snapshot: Snapshot::default(),
-            problems: Vec::new(),
-        };
+        let mut mesh =
+            Self { store: Store::new(options), snapshot: Arc::default(), problems: Vec::new() };
         mesh.apply(files);
         mesh
     }
 
     /// Makes these the files of the directory.
     pub(crate) fn apply(&mut self, files: &[(&str, &str)]) {
-        let files: BTreeMap<PathBuf, FileContent> = files
-            .iter()
-            .map(|(name, text)| {
-                let content = match text.strip_prefix("UNREADABLE ") {
-                    Some(message) => FileContent::Unreadable(message.to_owned()),
-                    None => FileContent::from_bytes(text.as_bytes().to_vec()),
-                };
-                (PathBuf::from(name), content)
-            })
-            .collect();
-        self.problems = self.store.apply(&files);
-        let (snapshot, problems) = snapshot(&self.store, &self.snapshot);
-        self.snapshot = snapshot;
-        self.problems.extend(problems);
+        let update = self.store.apply(&contents(files));
+        self.snapshot = update.snapshot;
+        self.problems = update.problems.to_vec();
     }
 
     pub(crate) fn keys(&self) -> Vec<String> {
-        self.store.in_force().keys().map(ObjectKey::to_string).collect()
+        self.store.registry().in_force().keys().map(ToString::to_string).collect()
     }
 
     /// `object: field: message; consequence` of each error.
@@ -66,15 +53,41 @@ impl Mesh {
         &self.snapshot.services[&ServiceName::new("default", host)]
     }
 
-    /// Its endpoints, one line each: `address port->target ... [health] [weight] [locality]`.
+    /// Its endpoints, one line each: `address port->target ... [health] [weight] [locality]`; those
+    /// that must be resolved come last and have a name in the place of the address.
     pub(crate) fn endpoints(&self, host: &str) -> Vec<String> {
-        self.service(host).endpoints.iter().map(endpoint_text).collect()
+        let service = self.service(host);
+        let known = service.endpoints.iter().map(endpoint_text);
+        let unresolved = service.unresolved.iter().map(|unresolved| {
+            let nowhere = std::net::IpAddr::from([0; 4]);
+            let text = endpoint_text(&unresolved.at(nowhere));
+            let first = if unresolved.first_address_only { " first" } else { "" };
+            text.replacen(&nowhere.to_string(), &unresolved.hostname, 1) + first
+        });
+        known.chain(unresolved).collect()
     }
+
+    /// The addresses of a service.
+    pub(crate) fn addresses(&self, host: &str) -> Vec<String> {
+        self.service(host).addresses.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Files as the store takes them.
+pub(crate) fn contents(files: &[(&str, &str)]) -> BTreeMap<PathBuf, FileContent> {
+    let contents = files.iter().map(|(name, text)| {
+        let content = match text.strip_prefix("UNREADABLE ") {
+            Some(message) => FileContent::Unreadable(message.to_owned()),
+            None => FileContent::from_bytes(text.as_bytes().to_vec()),
+        };
+        (PathBuf::from(name), content)
+    });
+    contents.collect()
 }
 
 fn endpoint_text(endpoint: &model::Endpoint) -> String {
     let mut text = endpoint.address.to_string();
-    for ((port, protocol), target) in &endpoint.target_ports {
+    for ((port, protocol), target) in &*endpoint.target_ports {
         let protocol = if *protocol == model::Protocol::Udp { "/udp" } else { "" };
         text.push_str(&format!(" {port}{protocol}->{target}"));
     }
@@ -84,8 +97,9 @@ fn endpoint_text(endpoint: &model::Endpoint) -> String {
     if endpoint.weight != 1 {
         text.push_str(&format!(" weight={}", endpoint.weight));
     }
-    if endpoint.locality != model::Locality::default() {
-        text.push_str(&format!(" {}", endpoint.locality));
+    let locality = &endpoint.topology.locality;
+    if *locality != model::Locality::default() {
+        text.push_str(&format!(" {locality}"));
     }
     if let Some(workload) = &endpoint.workload {
         text.push_str(&format!(" {}", workload.name));

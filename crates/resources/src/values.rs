@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use model::{Locality, Protocol};
+use ipnet::IpNet;
+use model::{AddressBlock, Locality, Protocol};
 
 /// The longest DNS name.
 const NAME_CHARS_MAX: usize = 253;
@@ -52,6 +53,24 @@ pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
         return Err(format!("{text:?} is not the address of one host"));
     }
     Ok(address)
+}
+
+/// A block of addresses in CIDR form, and whether the text has bits set that do not count. An IPv4
+/// block written as IPv6 becomes IPv4.
+pub(crate) fn block(net: IpNet) -> Result<(AddressBlock, bool), String> {
+    const MAPPED_BITS: u8 = 96;
+    let (address, bits) = match (net.addr(), net.addr().to_canonical()) {
+        (IpAddr::V6(_), IpAddr::V4(inner)) if net.prefix_len() >= MAPPED_BITS => {
+            (IpAddr::V4(inner), net.prefix_len() - MAPPED_BITS)
+        }
+        (address, _) => (address, net.prefix_len()),
+    };
+    let whole = IpNet::new(address, bits).map_err(|error| format!("{net}: {error}"))?;
+    let first = whole.network();
+    if first.is_multicast() {
+        return Err(format!("{net}: these are not the addresses of hosts"));
+    }
+    Ok((AddressBlock { address: first, prefix_bits: bits }, first != address))
 }
 
 /// Does the text, which is not an IP address, look like the name of a host?
@@ -136,6 +155,24 @@ mod tests {
         assert!(address("127.0.0.1").is_ok());
         for bad in ["", "10.0.0", "10.0.0.256", "010.0.0.1", "0.0.0.0", "::", "224.0.0.1", "web"] {
             assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn blocks() {
+        for (text, expected, has_host_bits) in [
+            ("10.0.0.0/8", "10.0.0.0/8", false),
+            ("10.1.2.3/8", "10.0.0.0/8", true),
+            ("0.0.0.0/0", "0.0.0.0/0", false),
+            ("fd00::1/64", "fd00::/64", true),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8", false),
+            ("::/0", "::/0", false),
+        ] {
+            let (found, masked) = block(text.parse().unwrap()).unwrap();
+            assert_eq!((found.to_string().as_str(), masked), (expected, has_host_bits), "{text}");
+        }
+        for bad in ["224.0.0.0/4", "ff00::/8"] {
+            assert!(block(bad.parse().unwrap()).is_err(), "{bad}");
         }
     }
 

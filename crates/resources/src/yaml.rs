@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_yaml_ng::{Mapping, Value};
+use serde_yaml_ng::Value;
 
 /// A piece of a file that can be parsed for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +68,12 @@ pub(crate) fn documents(
                 .into_iter::<Value>()
                 .map(|value| value.map(normal).map_err(|error| error.to_string())),
         ),
-        Syntax::Yaml => until_error(
-            serde_yaml_ng::Deserializer::from_str(text)
-                .map(|document| yaml_value(document).map_err(|error| moved(&error, lines_before))),
-        ),
+        Syntax::Yaml => {
+            let has_merges = text.contains("<<");
+            until_error(serde_yaml_ng::Deserializer::from_str(text).map(|document| {
+                yaml_value(document, has_merges).map_err(|error| moved(&error, lines_before))
+            }))
+        }
     }
 }
 
@@ -91,23 +93,39 @@ fn until_error(values: impl Iterator<Item = Result<Value, String>>) -> Vec<Resul
     documents
 }
 
-fn yaml_value(document: serde_yaml_ng::Deserializer<'_>) -> Result<Value, serde_yaml_ng::Error> {
+fn yaml_value(
+    document: serde_yaml_ng::Deserializer<'_>,
+    has_merges: bool,
+) -> Result<Value, serde_yaml_ng::Error> {
     let mut value = Value::deserialize(document)?;
-    value.apply_merge()?;
+    if has_merges {
+        value.apply_merge()?;
+    }
     Ok(normal(value))
 }
 
 /// The value as the Kubernetes API server would take it: a field that is null is a field that is
 /// absent, and tags mean nothing.
-fn normal(value: Value) -> Value {
+fn normal(mut value: Value) -> Value {
+    normalise(&mut value);
+    value
+}
+
+/// In place: nearly always there is nothing to do.
+fn normalise(value: &mut Value) {
     match value {
         Value::Mapping(mapping) => {
-            let fields = mapping.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Mapping(fields.map(|(key, value)| (key, normal(value))).collect::<Mapping>())
+            if mapping.values().any(Value::is_null) {
+                mapping.retain(|_, value| !value.is_null());
+            }
+            mapping.values_mut().for_each(normalise);
         }
-        Value::Sequence(items) => Value::Sequence(items.into_iter().map(normal).collect()),
-        Value::Tagged(tagged) => normal(tagged.value),
-        other => other,
+        Value::Sequence(items) => items.iter_mut().for_each(normalise),
+        Value::Tagged(tagged) => {
+            *value = std::mem::take(&mut tagged.value);
+            normalise(value);
+        }
+        _ => {}
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resources::{Directory, Options, Severity, Watcher};
+use resources::{Directory, Options, Severity, Touched, Watcher};
 
 const EVERYTHING: &str = include_str!("everything.yaml");
 
@@ -18,8 +18,14 @@ fn service(address: &str) -> String {
     )
 }
 
+const LONG: Duration = Duration::from_secs(10);
+
 fn addresses(directory: &mut Directory) -> Vec<String> {
-    let snapshot = directory.reload().snapshot;
+    refreshed(directory, &Touched::Everything)
+}
+
+fn refreshed(directory: &mut Directory, touched: &Touched) -> Vec<String> {
+    let snapshot = directory.refresh(touched).snapshot;
     let addresses = snapshot.services.values().flat_map(|service| &service.addresses);
     addresses.map(ToString::to_string).collect()
 }
@@ -33,7 +39,7 @@ fn everything_is_understood() {
     let problems: Vec<_> = update.problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems.len(), 1, "{problems:#?}");
     assert_eq!(update.problems[0].severity, Severity::Info);
-    assert_eq!(update.snapshot.services.len(), 3);
+    assert_eq!(update.snapshot.services.len(), 5);
     assert_eq!(update.snapshot.workloads.len(), 2);
 }
 
@@ -83,6 +89,29 @@ async fn an_update_of_a_config_map_is_seen() {
     let mut directory = Directory::open(dir.path(), Options::default()).unwrap();
     assert_eq!(addresses(&mut directory), ["10.0.0.1"]);
     publish(dir.path(), "..2", &service("10.0.0.2"));
-    tokio::time::timeout(Duration::from_secs(5), watcher.changed()).await.unwrap();
-    assert_eq!(addresses(&mut directory), ["10.0.0.2"]);
+    let touched = tokio::time::timeout(LONG, watcher.changed()).await.unwrap();
+    assert_eq!(refreshed(&mut directory, &touched), ["10.0.0.2"]);
+}
+
+#[tokio::test]
+async fn files_that_are_touched_are_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    let (a, b) = (dir.path().join("a.yaml"), dir.path().join("sub/b.yaml"));
+    let mut watcher = Watcher::new(dir.path()).unwrap();
+    let mut directory = Directory::open(dir.path(), Options::default()).unwrap();
+    assert_eq!(addresses(&mut directory), [""; 0]);
+    let steps: [(&dyn Fn(), &[&str]); 5] = [
+        (&|| fs::write(&a, service("10.0.0.1")).unwrap(), &["10.0.0.1"]),
+        (&|| fs::write(&a, service("10.0.0.2")).unwrap(), &["10.0.0.2"]),
+        (&|| fs::rename(&a, &b).unwrap(), &["10.0.0.2"]),
+        (&|| fs::write(&b, "kind: [").unwrap(), &["10.0.0.2"]),
+        (&|| fs::remove_file(&b).unwrap(), &[]),
+    ];
+    for (index, (step, expected)) in steps.into_iter().enumerate() {
+        step();
+        let touched = tokio::time::timeout(LONG, watcher.changed()).await.unwrap();
+        assert!(matches!(touched, Touched::Names(_)), "{index}");
+        assert_eq!(refreshed(&mut directory, &touched), expected, "{index}");
+    }
 }

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::{Snapshot, Source};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use resources::{FileContent, Options, Problem, Severity, Store, snapshot};
+use resources::{FileContent, Options, Problem, Severity, Store, Update};
 
 type Files = BTreeMap<PathBuf, FileContent>;
 
@@ -48,15 +49,13 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
-fn apply(store: &mut Store, files: &Files) -> (Snapshot, Vec<Problem>) {
-    let mut problems = store.apply(files);
-    let (snapshot, more) = snapshot(store, &Snapshot::default());
-    problems.extend(more);
-    for problem in &problems {
+fn apply(store: &mut Store, files: &Files) -> (Arc<Snapshot>, Vec<Problem>) {
+    let Update { snapshot, problems } = store.apply(files);
+    for problem in problems.iter() {
         assert!(!problem.message.is_empty() && !problem.consequence.is_empty(), "{problem:?}");
         assert!(!problem.to_string().contains('\n'));
     }
-    (snapshot, problems)
+    (snapshot, problems.to_vec())
 }
 
 fn file(name: &str, bytes: Vec<u8>) -> Files {
@@ -153,35 +152,29 @@ proptest! {
     #[test]
     fn competition(directories in vec(directory(), 1..6)) {
         let mut store = Store::new(Options::default());
-        let mut previous = Snapshot::default();
         for files in &directories {
-            store.apply(files);
-            let (next, problems) = snapshot(&store, &previous);
+            let (next, problems) = apply(&mut store, files);
             assert_no_conflict(&next);
-            // Sharing with the snapshot before does not change what it says.
-            let (unshared, _) = snapshot(&store, &Snapshot::default());
-            prop_assert_eq!(&next, &unshared);
             // The same objects again change nothing. The file without content sees to it that they
             // are looked at again.
             let mut again = files.clone();
             again.insert("z.yaml".into(), FileContent::Text("# nothing".into()));
-            store.apply(&again);
-            prop_assert_eq!(snapshot(&store, &next), (next.clone(), problems));
-            previous = next;
+            let (same, same_problems) = apply(&mut store, &again);
+            prop_assert!(Arc::ptr_eq(&next, &same));
+            prop_assert_eq!(problems, same_problems);
         }
         // An empty directory is a well-formed one.
-        prop_assert_eq!(store.apply(&Files::new()), vec![]);
-        prop_assert_eq!(snapshot(&store, &previous).0, Snapshot::default());
+        let (empty, problems) = apply(&mut store, &Files::new());
+        prop_assert_eq!(problems, vec![]);
+        prop_assert_eq!(&*empty, &Snapshot::default());
     }
 
     /// What was in force and still has a document of its own stays in force in some version.
     #[test]
     fn nobody_is_put_out(first in directory(), second in directory()) {
         let mut store = Store::new(Options::default());
-        store.apply(&first);
-        let before = snapshot(&store, &Snapshot::default()).0;
-        store.apply(&second);
-        let after = snapshot(&store, &Snapshot::default()).0;
+        let before = store.apply(&first).snapshot;
+        let after = store.apply(&second).snapshot;
         let text: String = second.values().map(|content| match content {
             FileContent::Text(text) => text.to_string(),
             FileContent::Unreadable(_) => String::new(),

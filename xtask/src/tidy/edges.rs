@@ -15,8 +15,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("datapath", &["abi"]),
     ("runtime", &[]),
     ("resources", &["model"]),
+    ("dns", &["model", "runtime"]),
     ("testkit", &[]),
-    ("kmesh-daemon", &["abi", "balance", "datapath", "model", "plan", "resources", "runtime"]),
+    (
+        "kmesh-daemon",
+        &["abi", "balance", "datapath", "dns", "model", "plan", "resources", "runtime"],
+    ),
     ("kmeshctl", &["abi", "runtime"]),
     ("scenes", &["testkit"]),
     ("benches", &["abi", "testkit"]),

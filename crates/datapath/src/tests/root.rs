@@ -13,8 +13,8 @@ use abi::{Frontend, FrontendKey, Reason, Write};
 use libbpf_rs::ProgramInput;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use model::{
-    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, Protocol, Service,
-    ServiceName, ServicePort, Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Node, Protocol, Service, ServiceName,
+    ServicePort, Snapshot, Source,
 };
 use plan::{Circumstances, Image, Layout, Planner, Selection, Target, select};
 use proptest::prelude::*;
@@ -342,19 +342,17 @@ fn service(
     let endpoint = |(last, healthy, weight): (u8, bool, u32)| Endpoint {
         workload: None,
         address: IpAddr::from([10, 0, number, last]),
-        target_ports: ports.iter().map(|p| ((*p, Protocol::Tcp), 8_000 + p)).collect(),
+        target_ports: Arc::new(ports.iter().map(|p| ((*p, Protocol::Tcp), 8_000 + p)).collect()),
         health: if healthy { Health::Healthy } else { Health::Unhealthy },
         weight,
-        locality: Locality::default(),
-        node: String::new(),
-        network: String::new(),
-        cluster: String::new(),
+        topology: Arc::default(),
     };
     Service {
         name: ServiceName::new("ns", format!("s{number}")),
         object_name: format!("s{number}"),
         source: if entry { Source::ServiceEntry } else { Source::Kubernetes },
         addresses: vec![vip(number)],
+        auto_addresses: false,
         networks: Vec::new(),
         external_addresses: Vec::new(),
         node_ports: Vec::new(),
@@ -362,6 +360,7 @@ fn service(
         ports: ports.iter().map(port).collect(),
         load_balancing: LoadBalancing::default(),
         endpoints: endpoints.into_iter().map(endpoint).collect(),
+        unresolved: Vec::new(),
     }
 }
 

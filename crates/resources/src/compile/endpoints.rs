@@ -1,74 +1,82 @@
 //! The endpoints of one service.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use model::{Endpoint, Health, Locality, Protocol, WorkloadName};
+use model::{
+    Endpoint, Health, Map, NodeFacts, Protocol, TargetPorts, Topology, UnresolvedEndpoint,
+    WorkloadName,
+};
 
-use crate::object::{Destination, EndpointSlice, Port, SliceEndpoint};
-use crate::{ObjectKey, Options};
+use crate::Options;
+use crate::object::{Address, Destination, EndpointSlice, Port, Site, SliceEndpoint, TargetPort};
 
-/// Localities by name of the node.
-pub(super) type Nodes<'a> = HashMap<&'a str, &'a Locality>;
-
-type TargetPorts = BTreeMap<(u16, Protocol), u16>;
-
-/// Where a workload is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) locality: Locality,
-    pub(super) network: String,
-}
+/// What is known of nodes, by name.
+pub(super) type Nodes = Map<String, Arc<NodeFacts>>;
 
 /// Endpoints under construction.
-#[derive(Debug, Default)]
-pub(super) struct EndpointSet {
+#[derive(Debug)]
+pub(super) struct EndpointSet<'a> {
+    options: &'a Options,
+    nodes: &'a Nodes,
+    /// Of the addresses of a name only the first counts.
+    pub(super) first_address_only: bool,
     list: Vec<Endpoint>,
+    unresolved: Vec<UnresolvedEndpoint>,
     /// Those that came from slices, by address and workload.
-    sliced: HashMap<(IpAddr, Option<WorkloadName>), Vec<usize>>,
+    sliced: HashMap<(IpAddr, Option<Arc<WorkloadName>>), Vec<usize>>,
 }
 
 /// Where the workload of a WorkloadEntry is: what it says itself, else what its node says.
-pub(super) fn place_of(options: &Options, nodes: &Nodes<'_>, destination: &Destination) -> Place {
-    let locality = match nodes.get(destination.node.as_str()) {
-        Some(locality) if destination.locality == Locality::default() => (*locality).clone(),
-        _ => destination.locality.clone(),
+pub(super) fn topology_of_site(options: &Options, nodes: &Nodes, site: &Site) -> Topology {
+    let locality = match nodes.get(site.node.as_str()) {
+        Some(facts) if site.locality == model::Locality::default() => facts.locality.clone(),
+        _ => site.locality.clone(),
     };
-    let network = match &destination.network {
+    let network = match &site.network {
         network if *network == options.network => String::new(),
         network => network.clone(),
     };
-    Place { locality, network }
+    Topology { locality, node: site.node.clone(), network, cluster: String::new() }
 }
 
 /// Where a pod is: what its node says, with the zone that the slice says.
-pub(super) fn locality_of(nodes: &Nodes<'_>, endpoint: &SliceEndpoint) -> Locality {
-    let mut locality =
-        nodes.get(endpoint.node.as_str()).map(|it| (*it).clone()).unwrap_or_default();
-    if !endpoint.zone.is_empty() && locality.zone != endpoint.zone {
-        locality.zone = endpoint.zone.clone();
+pub(super) fn topology_of_pod(nodes: &Nodes, endpoint: &SliceEndpoint) -> Topology {
+    let facts = nodes.get(&*endpoint.node);
+    let mut locality = facts.map(|facts| facts.locality.clone()).unwrap_or_default();
+    if !endpoint.zone.is_empty() && locality.zone != *endpoint.zone {
+        locality.zone = endpoint.zone.to_string();
         locality.subzone = String::new();
     }
-    locality
+    Topology { locality, node: endpoint.node.to_string(), ..Topology::default() }
 }
 
 // === impl EndpointSet ===
 
-impl EndpointSet {
+impl<'a> EndpointSet<'a> {
+    pub(super) fn new(options: &'a Options, nodes: &'a Nodes) -> Self {
+        Self {
+            options,
+            nodes,
+            first_address_only: false,
+            list: Vec::new(),
+            unresolved: Vec::new(),
+            sliced: HashMap::new(),
+        }
+    }
+
     /// Adds what a slice says. The slices of one service may each know some ports of an address.
-    pub(super) fn add_slice(&mut self, nodes: &Nodes<'_>, ports: &[Port], slice: &EndpointSlice) {
-        let target_ports = slice_ports(ports, slice);
+    pub(super) fn add_slice(&mut self, ports: &[Port], slice: &EndpointSlice) {
+        let target_ports = Arc::new(slice_ports(ports, slice));
         for endpoint in &slice.endpoints {
             self.add_sliced(Endpoint {
-                workload: endpoint.pod.as_ref().map(|(ns, name)| WorkloadName::new(ns, name)),
+                workload: endpoint.pod.clone(),
                 address: endpoint.address,
                 target_ports: target_ports.clone(),
                 health: endpoint.health,
                 weight: 1,
-                locality: locality_of(nodes, endpoint),
-                node: endpoint.node.clone(),
-                network: String::new(),
-                cluster: String::new(),
+                topology: Arc::new(topology_of_pod(self.nodes, endpoint)),
             });
         }
     }
@@ -78,34 +86,72 @@ impl EndpointSet {
         &mut self,
         ports: &[Port],
         destination: &Destination,
-        place: Place,
-        entry: Option<(&ObjectKey, Health)>,
+        workload: Option<(Arc<WorkloadName>, Health)>,
     ) {
         let target_ports = ports.iter().filter_map(|port| {
-            let number = port.on(&destination.ports)?;
+            let number = port.on(destination)?;
             Some(((port.port.port, port.port.protocol), number))
         });
-        self.list.push(Endpoint {
-            workload: entry.map(|(key, _)| WorkloadName::new(&key.namespace, &key.name)),
-            address: destination.address,
-            target_ports: target_ports.collect(),
-            health: entry.map_or(Health::Healthy, |(_, health)| health),
+        let topology = topology_of_site(self.options, self.nodes, &destination.site);
+        let health = workload.as_ref().map_or(Health::Healthy, |(_, health)| *health);
+        let mut unresolved = UnresolvedEndpoint {
+            hostname: String::new(),
+            first_address_only: self.first_address_only,
+            workload: workload.map(|(name, _)| name),
+            target_ports: Arc::new(target_ports.collect()),
+            health,
             weight: destination.weight,
-            locality: place.locality,
-            node: destination.node.clone(),
-            network: place.network,
-            cluster: String::new(),
+            topology: Arc::new(topology),
+        };
+        match &destination.address {
+            Address::Ip(address) => self.list.push(unresolved.at(*address)),
+            Address::Host(host) => {
+                unresolved.hostname = host.to_string();
+                self.unresolved.push(unresolved);
+            }
+        }
+    }
+
+    /// Adds the host of a service as its own endpoint.
+    pub(super) fn add_host(&mut self, ports: &[Port], host: &str) {
+        let target_ports = ports.iter().filter_map(|port| {
+            let number = match &port.target {
+                TargetPort::Same => port.port.port,
+                TargetPort::Number(number) => *number,
+                TargetPort::Name(_) => return None,
+            };
+            Some(((port.port.port, port.port.protocol), number))
+        });
+        self.unresolved.push(UnresolvedEndpoint {
+            hostname: host.to_owned(),
+            first_address_only: self.first_address_only,
+            workload: None,
+            target_ports: Arc::new(target_ports.collect()),
+            health: Health::Healthy,
+            weight: 1,
+            topology: Arc::default(),
         });
     }
 
+    /// All count as healthy.
+    pub(super) fn publish_all(&mut self) {
+        self.list.iter_mut().for_each(|endpoint| endpoint.health = Health::Healthy);
+        self.unresolved.iter_mut().for_each(|endpoint| endpoint.health = Health::Healthy);
+    }
+
     /// The endpoints, in an order that does not depend on which slice they came from.
-    pub(super) fn finish(self) -> Vec<Endpoint> {
-        let mut list = self.list;
+    pub(super) fn finish(self) -> (Vec<Endpoint>, Vec<UnresolvedEndpoint>) {
+        let Self { mut list, mut unresolved, .. } = self;
         list.sort_by(|a, b| {
             let (a_key, b_key) = ((a.address, &a.workload), (b.address, &b.workload));
             a_key.cmp(&b_key).then_with(|| a.target_ports.cmp(&b.target_ports))
         });
-        list
+        unresolved.sort_by(|a, b| {
+            let (a_key, b_key) = ((&a.hostname, &a.workload), (&b.hostname, &b.workload));
+            a_key.cmp(&b_key).then_with(|| a.target_ports.cmp(&b.target_ports))
+        });
+        list.shrink_to_fit();
+        (list, unresolved)
     }
 
     fn add_sliced(&mut self, endpoint: Endpoint) {
@@ -114,7 +160,7 @@ impl EndpointSet {
         for index in twins.iter() {
             let twin = &mut self.list[*index];
             if can_merge(&twin.target_ports, &endpoint.target_ports) {
-                twin.target_ports.extend(endpoint.target_ports);
+                Arc::make_mut(&mut twin.target_ports).extend(endpoint.target_ports.iter());
                 twin.health = twin.health.min(endpoint.health);
                 return;
             }

@@ -1,113 +1,125 @@
 //! The workloads behind the endpoints.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use model::{ServiceName, Workload, WorkloadName};
 
-use super::endpoints::{Nodes, Place, locality_of};
-use crate::object::{Destination, EndpointSlice, SliceEndpoint, WorkloadEntry};
-use crate::{ObjectKey, Options};
+use super::Compiler;
+use super::affected::{names, owner};
+use super::endpoints::{topology_of_pod, topology_of_site};
+use super::index::selects;
+use crate::object::{Address, Body, EndpointSlice, SliceEndpoint, WorkloadEntry};
+use crate::registry::Registry;
+use crate::{Kind, ObjectKey};
 
-/// Workloads under construction.
-#[derive(Debug, Default)]
-pub(super) struct Workloads<'a> {
-    entries: Vec<Workload>,
-    /// Namespace and name of each entry.
-    taken: HashSet<(&'a str, &'a str)>,
-    pods: BTreeMap<WorkloadName, Workload>,
-}
-
-impl<'a> Workloads<'a> {
-    /// Adds the workload of a WorkloadEntry; it has the number that is returned.
-    pub(super) fn add_entry(
-        &mut self,
-        options: &Options,
-        key: &'a ObjectKey,
-        entry: &WorkloadEntry,
-        destination: &Destination,
-        place: Place,
-    ) -> usize {
-        let name = WorkloadName::new(&key.namespace, &key.name);
-        self.taken.insert((&key.namespace, &key.name));
-        self.entries.push(Workload {
-            uid: format!("{}/networking.istio.io/WorkloadEntry/{name}", options.cluster),
-            name,
-            addresses: vec![destination.address],
-            labels: entry.labels.clone(),
-            service_account: destination.service_account.clone(),
-            locality: place.locality,
-            node: destination.node.clone(),
-            network: place.network,
-            cluster: String::new(),
-            health: entry.health,
-            services: Vec::new(),
-        });
-        self.entries.len() - 1
-    }
-
-    /// The WorkloadEntry of that number serves a service.
-    pub(super) fn add_service(&mut self, id: usize, service: &ServiceName) {
-        self.entries[id].services.push(service.clone());
-    }
-
-    /// The pods of a slice serve a service. Returns those whose name a WorkloadEntry has taken.
-    pub(super) fn add_slice(
-        &mut self,
-        options: &Options,
-        nodes: &Nodes<'_>,
-        service: &ServiceName,
-        slice: &EndpointSlice,
-    ) -> BTreeSet<WorkloadName> {
-        let mut taken = BTreeSet::new();
-        for endpoint in &slice.endpoints {
-            let Some((namespace, name)) = &endpoint.pod else { continue };
-            let is_taken = self.taken.contains(&(namespace.as_str(), name.as_str()));
-            let name = WorkloadName::new(namespace, name);
-            if is_taken {
-                taken.insert(name);
-                continue;
-            }
-            let pod = self
-                .pods
-                .entry(name)
-                .or_insert_with_key(|name| pod(options, nodes, name, endpoint));
-            pod.health = pod.health.min(endpoint.health);
-            if !pod.addresses.contains(&endpoint.address) {
-                pod.addresses.push(endpoint.address);
-            }
-            pod.services.push(service.clone());
-        }
-        taken
-    }
-
-    pub(super) fn finish(self) -> BTreeMap<WorkloadName, Workload> {
-        let workloads = self.pods.into_values().chain(self.entries).map(|mut workload| {
-            workload.addresses.sort();
-            workload.services.sort();
-            workload.services.dedup();
-            (workload.name.clone(), workload)
-        });
-        workloads.collect()
-    }
-}
-
-fn pod(
-    options: &Options,
-    nodes: &Nodes<'_>,
+/// The workload of this name, if there is one; and the slices of Services that mean a pod by the name
+/// and do not get it, because a WorkloadEntry has it.
+pub(super) fn compile(
+    compiler: &Compiler,
+    registry: &Registry,
     name: &WorkloadName,
-    endpoint: &SliceEndpoint,
-) -> Workload {
-    Workload {
-        name: name.clone(),
-        uid: format!("{}//Pod/{name}", options.cluster),
-        addresses: Vec::new(),
-        labels: BTreeMap::new(),
-        service_account: String::new(),
-        locality: locality_of(nodes, endpoint),
-        node: endpoint.node.clone(),
-        network: String::new(),
-        cluster: String::new(),
-        health: endpoint.health,
-        services: Vec::new(),
+) -> (Option<Workload>, BTreeSet<Arc<ObjectKey>>) {
+    let mentions = mentions(compiler, registry, name);
+    let key = ObjectKey {
+        kind: Kind::WorkloadEntry,
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+    };
+    match registry.get(&key).map(|object| &object.body) {
+        Some(Body::WorkloadEntry(entry)) if entry.destination.is_some() => {
+            let slices = mentions.into_iter().map(|mention| mention.slice.clone()).collect();
+            (workload(compiler, registry, name, entry), slices)
+        }
+        _ => (pod(compiler, registry, &mentions), BTreeSet::new()),
     }
+}
+
+/// An endpoint that is a pod's.
+struct Mention<'a> {
+    slice: &'a Arc<ObjectKey>,
+    service: &'a str,
+    index: usize,
+    endpoint: &'a SliceEndpoint,
+}
+
+/// The endpoints of a pod in slices of Services that exist, in the order of these.
+fn mentions<'a>(
+    compiler: &'a Compiler,
+    registry: &'a Registry,
+    name: &WorkloadName,
+) -> Vec<Mention<'a>> {
+    let mentions = compiler.index.pods.of(name).filter_map(|it| {
+        let slice: &EndpointSlice = match &registry.get(&it.slice)?.body {
+            Body::EndpointSlice(slice) => slice,
+            _ => return None,
+        };
+        registry.get(&owner(&it.slice, slice)?)?;
+        Some(Mention {
+            slice: &it.slice,
+            service: slice.service.as_deref()?,
+            index: it.endpoint,
+            endpoint: slice.endpoints.get(it.endpoint)?,
+        })
+    });
+    let mut mentions: Vec<_> = mentions.collect();
+    mentions.sort_by_key(|it| (&it.slice.namespace, it.service, &it.slice.name, it.index));
+    mentions
+}
+
+/// The workload of a WorkloadEntry. One whose address must be resolved has none of its own.
+fn workload(
+    compiler: &Compiler,
+    registry: &Registry,
+    name: &WorkloadName,
+    entry: &WorkloadEntry,
+) -> Option<Workload> {
+    let destination = entry.destination.as_ref()?;
+    let topology =
+        topology_of_site(registry.options(), &compiler.snapshot.nodes, &destination.site);
+    let mut services = BTreeSet::new();
+    for key in compiler.index.selection.services(&name.namespace, &entry.labels) {
+        let Some(object) = registry.get(key) else { continue };
+        if object.body.selector().is_some_and(|selector| selects(selector, &entry.labels)) {
+            services.extend(names(registry, key, object));
+        }
+    }
+    let cluster = &registry.options().cluster;
+    Some(Workload {
+        name: entry.name.clone(),
+        uid_prefix: format!("{cluster}/networking.istio.io/WorkloadEntry").into(),
+        addresses: match destination.address {
+            Address::Ip(address) => [address].into(),
+            Address::Host(_) => Box::default(),
+        },
+        labels: entry.labels.clone(),
+        service_account: destination.site.service_account.as_str().into(),
+        topology: Arc::new(topology),
+        health: entry.health,
+        services: services.into_iter().collect(),
+    })
+}
+
+fn pod(compiler: &Compiler, registry: &Registry, mentions: &[Mention<'_>]) -> Option<Workload> {
+    let options = registry.options();
+    let first = mentions.first()?.endpoint;
+    let health = mentions.iter().map(|mention| mention.endpoint.health).min()?;
+    let addresses: BTreeSet<_> = mentions.iter().map(|mention| mention.endpoint.address).collect();
+    let services: BTreeSet<_> = mentions
+        .iter()
+        .map(|mention| {
+            let namespace = &mention.slice.namespace;
+            ServiceName::new(namespace, options.service_host(namespace, mention.service))
+        })
+        .collect();
+    Some(Workload {
+        name: first.pod.as_ref()?.clone(),
+        uid_prefix: format!("{}//Pod", options.cluster).into(),
+        addresses: addresses.into_iter().collect(),
+        labels: Arc::default(),
+        service_account: Arc::default(),
+        topology: Arc::new(topology_of_pod(&compiler.snapshot.nodes, first)),
+        health,
+        services: services.into_iter().collect(),
+    })
 }

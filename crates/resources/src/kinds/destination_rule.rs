@@ -31,5 +31,5 @@ pub(super) fn read(
         algorithm: balancing.algorithm,
         locality: balancing.locality,
     };
-    Some((api.metadata, Body::DestinationRule(rule)))
+    Some((api.metadata, Body::DestinationRule(Box::new(rule))))
 }

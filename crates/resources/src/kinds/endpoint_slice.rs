@@ -1,9 +1,11 @@
 //! discovery.k8s.io/v1 EndpointSlice
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/>).
 
+use std::sync::Arc;
+
 use k8s_openapi::api::discovery::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use model::Health;
+use model::{Health, WorkloadName};
 
 use crate::ObjectKey;
 use crate::findings::Findings;
@@ -60,6 +62,7 @@ fn ports(list: &[api::EndpointPort], findings: &mut Findings) -> Vec<SlicePort> 
         let name = api.name.clone().unwrap_or_default();
         ports.push(SlicePort { name, protocol, number });
     }
+    ports.shrink_to_fit();
     ports
 }
 
@@ -88,8 +91,8 @@ fn endpoints(
         endpoints.push(SliceEndpoint {
             address,
             health: health(api.conditions.as_ref()),
-            node: api.node_name.clone().unwrap_or_default(),
-            zone: api.zone.clone().unwrap_or_default(),
+            node: api.node_name.as_deref().unwrap_or_default().into(),
+            zone: api.zone.as_deref().unwrap_or_default().into(),
             pod: pod(key, api),
         });
     }
@@ -108,12 +111,12 @@ fn health(conditions: Option<&api::EndpointConditions>) -> Health {
     }
 }
 
-fn pod(key: &ObjectKey, api: &api::Endpoint) -> Option<(String, String)> {
+fn pod(key: &ObjectKey, api: &api::Endpoint) -> Option<Arc<WorkloadName>> {
     let target = api.target_ref.as_ref()?;
     if target.kind.as_deref() != Some("Pod") {
         return None;
     }
     let namespace = target.namespace.as_ref().filter(|text| !text.is_empty());
     let name = target.name.clone().filter(|name| !name.is_empty())?;
-    Some((namespace.unwrap_or(&key.namespace).clone(), name))
+    Some(Arc::new(WorkloadName::new(namespace.unwrap_or(&key.namespace), name)))
 }

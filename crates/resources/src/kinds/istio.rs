@@ -101,10 +101,22 @@ pub(super) struct TrafficPolicy {
 #[serde(rename_all = "camelCase")]
 pub(super) struct LoadBalancer {
     pub(super) simple: Option<String>,
-    pub(super) consistent_hash: Option<Value>,
+    pub(super) consistent_hash: Option<ConsistentHash>,
     pub(super) locality_lb_setting: Option<LocalityLbSetting>,
     pub(super) warmup_duration_secs: Option<Value>,
     pub(super) warmup: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConsistentHash {
+    pub(super) http_header_name: Option<Value>,
+    pub(super) http_cookie: Option<Value>,
+    pub(super) http_query_parameter_name: Option<Value>,
+    pub(super) use_source_ip: Option<bool>,
+    pub(super) ring_hash: Option<Value>,
+    pub(super) maglev: Option<Value>,
+    pub(super) minimum_ring_size: Option<Value>,
 }
 
 #[derive(Deserialize)]

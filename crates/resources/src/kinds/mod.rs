@@ -4,7 +4,9 @@
 //! implement is a warning that says what happens instead.
 
 mod destination_rule;
+mod distribution;
 mod endpoint_slice;
+mod exposure;
 mod istio;
 mod node;
 mod service;
@@ -13,6 +15,8 @@ mod service_entry;
 mod tests;
 mod traffic_policy;
 mod workload_entry;
+
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -24,14 +28,14 @@ use crate::object::{Body, Object};
 use crate::{Kind, ObjectKey};
 
 /// The object, if no finding is an error.
-pub(crate) fn read(key: &ObjectKey, value: Value, findings: &mut Findings) -> Option<Object> {
+pub(crate) fn read(key: &ObjectKey, value: &Value, findings: &mut Findings) -> Option<Object> {
     let (metadata, body) = match key.kind {
         Kind::Namespace => namespace(decode(value, findings)?),
-        Kind::Node => node::read(decode(value, findings)?),
+        Kind::Node => node::read(decode(value, findings)?, findings),
         Kind::Service => service::read(decode(value, findings)?, findings)?,
         Kind::EndpointSlice => endpoint_slice::read(key, decode(value, findings)?, findings)?,
         Kind::ServiceEntry => service_entry::read(decode(value, findings)?, findings)?,
-        Kind::WorkloadEntry => workload_entry::read(decode(value, findings)?, findings)?,
+        Kind::WorkloadEntry => workload_entry::read(key, decode(value, findings)?, findings)?,
         Kind::DestinationRule => destination_rule::read(decode(value, findings)?, findings)?,
     };
     Some(Object { created: metadata.creation_timestamp, body })
@@ -39,5 +43,5 @@ pub(crate) fn read(key: &ObjectKey, value: Value, findings: &mut Findings) -> Op
 
 fn namespace(api: Namespace) -> (ObjectMeta, Body) {
     let labels = api.metadata.labels.clone().unwrap_or_default();
-    (api.metadata, Body::Namespace { labels })
+    (api.metadata, Body::Namespace { labels: Arc::new(labels) })
 }

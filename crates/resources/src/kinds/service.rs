@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use model::{LocalityMode, NodePort, Protocol, Scope, ServicePort};
+use model::{LocalityMode, Scope, ServicePort};
 
+use super::{distribution, exposure};
 use crate::findings::Findings;
 use crate::object::{Body, Port, Service, TargetPort};
 use crate::values;
 
-/// What `PreferClose` prefers, most important first.
-const CLOSE: [Scope; 4] = [Scope::Network, Scope::Region, Scope::Zone, Scope::Subzone];
+/// How long a client keeps its endpoint when the service does not say.
+const AFFINITY_SECONDS: u32 = 10_800;
+/// The longest time that the API allows.
+const AFFINITY_SECONDS_MAX: u32 = 86_400;
 
 pub(super) fn read(api: api::Service, findings: &mut Findings) -> Option<(ObjectMeta, Body)> {
     let Some(spec) = api.spec else {
@@ -20,24 +23,32 @@ pub(super) fn read(api: api::Service, findings: &mut Findings) -> Option<(Object
         return None;
     };
     let is_served = service_type(&spec, findings);
-    let is_headless = spec.cluster_ip.as_deref() == Some("None");
+    let mut cluster_ips = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
+    let is_headless = cluster_ips.next().is_some_and(|first| first == "None");
     let addresses = if is_served { addresses(&spec, findings) } else { Vec::new() };
     let ports = ports(spec.ports.as_deref().unwrap_or_default(), findings);
     if is_served && !is_headless && spec.ports.as_ref().is_none_or(Vec::is_empty) {
         findings.error("spec.ports", "missing: only a headless service may have none");
     }
+    let exposure = if is_served && !is_headless {
+        exposure::read(&spec, api.status.as_ref(), &addresses, findings)
+    } else {
+        exposure::none(&spec, findings)
+    };
+    let affinity_seconds = affinity(&spec, findings);
+    let locality = locality(&spec, &api.metadata, findings);
     let service = Service {
-        affinity_seconds: affinity_seconds(&spec, findings),
-        external_addresses: external_addresses(&spec, api.status.as_ref(), findings),
-        node_ports: node_ports(&spec),
-        external_local: external_local(&spec, findings),
-        locality: locality(&spec, findings),
         addresses,
+        external_addresses: exposure.addresses,
+        node_ports: exposure.node_ports,
+        external_local: exposure.is_local,
         ports,
         selector: if is_served { spec.selector.unwrap_or_default() } else { Default::default() },
         publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or(false),
+        locality,
+        affinity_seconds,
     };
-    Some((api.metadata, Body::Service(service)))
+    Some((api.metadata, Body::Service(Box::new(service))))
 }
 
 /// False for a service that has no endpoints in the mesh.
@@ -111,6 +122,7 @@ fn ports(list: &[api::ServicePort], findings: &mut Findings) -> Vec<Port> {
         }
         ports.push(port);
     }
+    ports.shrink_to_fit();
     ports
 }
 
@@ -155,12 +167,8 @@ fn target_port(
     }
 }
 
-/// Seconds of `sessionAffinityConfig.clientIP.timeoutSeconds` when it is not set.
-const AFFINITY_SECONDS_DEFAULT: i32 = 10_800;
-/// The longest that the API allows.
-const AFFINITY_SECONDS_MAX: i32 = 86_400;
-
-fn affinity_seconds(spec: &api::ServiceSpec, findings: &mut Findings) -> Option<u32> {
+fn affinity(spec: &api::ServiceSpec, findings: &mut Findings) -> Option<u32> {
+    const FIELD: &str = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
     match spec.session_affinity.as_deref() {
         None | Some("None") => return None,
         Some("ClientIP") => {}
@@ -170,77 +178,22 @@ fn affinity_seconds(spec: &api::ServiceSpec, findings: &mut Findings) -> Option<
             return None;
         }
     }
-    let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
-    let seconds = config.and_then(|c| c.timeout_seconds).unwrap_or(AFFINITY_SECONDS_DEFAULT);
-    if !(1..=AFFINITY_SECONDS_MAX).contains(&seconds) {
-        let message = format!("{seconds} is not between 1 and {AFFINITY_SECONDS_MAX}");
-        findings.error("spec.sessionAffinityConfig.clientIP.timeoutSeconds", message);
-    }
-    u32::try_from(seconds).ok()
+    let config = spec.session_affinity_config.as_ref();
+    let seconds = config.and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    let Some(seconds) = seconds else { return Some(AFFINITY_SECONDS) };
+    let valid = u32::try_from(seconds).ok().filter(|it| (1..=AFFINITY_SECONDS_MAX).contains(it));
+    let message =
+        || format!("{seconds} is not a number of seconds from 1 to {AFFINITY_SECONDS_MAX}");
+    findings.take(FIELD, valid.ok_or_else(message))
 }
 
-fn external_addresses(
+/// `internalTrafficPolicy` goes before what is preferred.
+fn locality(
     spec: &api::ServiceSpec,
-    status: Option<&api::ServiceStatus>,
+    metadata: &ObjectMeta,
     findings: &mut Findings,
-) -> Vec<IpAddr> {
-    let external = spec.external_ips.iter().flatten().enumerate();
-    let mut addresses: Vec<IpAddr> = external
-        .filter_map(|(index, text)| {
-            findings.take(format!("spec.externalIPs[{index}]"), values::address(text))
-        })
-        .collect();
-    let ingress = status.and_then(|s| s.load_balancer.as_ref()).and_then(|b| b.ingress.as_ref());
-    for (index, ingress) in ingress.into_iter().flatten().enumerate() {
-        let is_vip = ingress.ip_mode.as_deref().is_none_or(|mode| mode == "VIP");
-        if let Some(text) = ingress.ip.as_deref().filter(|_| is_vip) {
-            let field = format!("status.loadBalancer.ingress[{index}].ip");
-            addresses.extend(findings.take(field, values::address(text)));
-        }
-    }
-    addresses
-}
-
-fn node_ports(spec: &api::ServiceSpec) -> Vec<NodePort> {
-    let ports = spec.ports.iter().flatten();
-    ports
-        .filter_map(|port| {
-            let protocol = match port.protocol.as_deref() {
-                None | Some("TCP") => Protocol::Tcp,
-                Some("UDP") => Protocol::Udp,
-                Some(_) => return None,
-            };
-            let node_port = u16::try_from(port.node_port?).ok().filter(|port| *port > 0)?;
-            Some(NodePort { node_port, port: u16::try_from(port.port).ok()?, protocol })
-        })
-        .collect()
-}
-
-fn external_local(spec: &api::ServiceSpec, findings: &mut Findings) -> bool {
-    match spec.external_traffic_policy.as_deref() {
-        None | Some("" | "Cluster") => false,
-        Some("Local") => true,
-        Some(other) => {
-            let message = format!("{other:?} is not one of Cluster, Local");
-            findings.error("spec.externalTrafficPolicy", message);
-            false
-        }
-    }
-}
-
-fn locality(spec: &api::ServiceSpec, findings: &mut Findings) -> LocalityMode {
-    let preferred = match spec.traffic_distribution.as_deref() {
-        None => LocalityMode::Ignore,
-        Some("PreferClose" | "PreferSameZone") => LocalityMode::Failover(CLOSE.to_vec()),
-        Some("PreferSameNode") => {
-            LocalityMode::Failover(CLOSE.into_iter().chain([Scope::Node]).collect())
-        }
-        Some(other) => {
-            let known = "PreferClose, PreferSameZone, PreferSameNode";
-            findings.error("spec.trafficDistribution", format!("{other:?} is not one of {known}"));
-            LocalityMode::Ignore
-        }
-    };
+) -> LocalityMode {
+    let preferred = distribution::read(spec.traffic_distribution.as_deref(), metadata, findings);
     match spec.internal_traffic_policy.as_deref() {
         None | Some("Cluster") => preferred,
         Some("Local") => LocalityMode::Strict(vec![Scope::Node]),

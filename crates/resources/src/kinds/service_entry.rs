@@ -7,20 +7,14 @@ use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use model::{AddressBlock, Protocol, ServicePort};
 
-use super::istio;
 use super::workload_entry::{HostNames, destination};
+use super::{distribution, istio};
 use crate::findings::Findings;
-use crate::object::{Body, Destination, Labels, Port, ServiceEntry, TargetPort};
+use crate::object::{Body, Destination, Labels, Port, Resolution, ServiceEntry, TargetPort};
 use crate::values;
 
-/// `ServiceEntry.Resolution`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Resolution {
-    None,
-    Static,
-    Dns,
-    DnsRoundRobin,
-}
+/// Label that says whether hosts without an address may be given one.
+const ALLOCATE: &str = "networking.istio.io/enable-autoallocate-ip";
 
 pub(super) fn read(
     api: istio::Resource<istio::ServiceEntry>,
@@ -42,16 +36,22 @@ pub(super) fn read(
     );
     export_to(&spec.export_to, findings);
     let (addresses, networks) = addresses(&spec.addresses, findings);
+    let labels = api.metadata.labels.as_ref();
+    let is_refused = labels
+        .and_then(|labels| labels.get(ALLOCATE))
+        .is_some_and(|value| value.eq_ignore_ascii_case("false"));
     let entry = ServiceEntry {
-        hosts: hosts(&spec.hosts, findings),
+        hosts: hosts(spec, resolution, findings),
         addresses,
         networks,
+        may_allocate: spec.addresses.is_empty() && resolution != Resolution::None && !is_refused,
         ports: ports(&spec.ports, findings),
-        is_passthrough: resolution == Resolution::None,
+        resolution,
         endpoints: endpoints(spec, resolution, findings),
         selector: selector(spec, findings),
+        locality: distribution::annotated(&api.metadata, findings),
     };
-    Some((api.metadata, Body::ServiceEntry(entry)))
+    Some((api.metadata, Body::ServiceEntry(Box::new(entry))))
 }
 
 /// `exportTo`, here and in other kinds.
@@ -76,37 +76,57 @@ fn resolution(text: Option<&str>, findings: &mut Findings) -> Option<Resolution>
     }
 }
 
-fn hosts(list: &[String], findings: &mut Findings) -> Vec<String> {
+fn hosts(
+    spec: &istio::ServiceEntry,
+    resolution: Resolution,
+    findings: &mut Findings,
+) -> Vec<String> {
+    let list = &spec.hosts;
     if list.is_empty() {
         findings.error("spec.hosts", "no host");
     }
     let mut hosts = Vec::new();
     for (index, text) in list.iter().enumerate() {
-        let host = findings.take(format!("spec.hosts[{index}]"), values::host(text));
-        hosts.extend(host.filter(|host| !hosts.contains(host)));
+        let field = format!("spec.hosts[{index}]");
+        let Some(host) = findings.take(field.clone(), values::host(text)) else { continue };
+        if host.starts_with("*.") && is_resolved_itself(spec, resolution) {
+            let message = format!("{text:?} can't be resolved, and there are no endpoints");
+            findings.error(field, message);
+        }
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
     }
     hosts
 }
 
-/// Single addresses, and blocks of more than one.
+/// Are the hosts what is resolved, for want of other endpoints?
+fn is_resolved_itself(spec: &istio::ServiceEntry, resolution: Resolution) -> bool {
+    let is_dns = matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    is_dns && spec.endpoints.is_empty() && spec.workload_selector.is_none()
+}
+
+/// Single addresses, and blocks of addresses.
 fn addresses(list: &[String], findings: &mut Findings) -> (Vec<IpAddr>, Vec<AddressBlock>) {
-    let mut addresses = Vec::new();
-    let mut blocks = Vec::new();
+    let (mut addresses, mut networks) = (Vec::new(), Vec::new());
     for (index, text) in list.iter().enumerate() {
         let field = format!("spec.addresses[{index}]");
-        let address = match text.parse::<IpNet>() {
-            Ok(net) if net.prefix_len() < net.max_prefix_len() => {
-                let block = AddressBlock { address: net.network(), prefix_bits: net.prefix_len() };
-                blocks.extend(Some(block).filter(|block| !blocks.contains(block)));
-                continue;
+        let net = text.parse::<IpNet>().ok();
+        if let Some(net) = net.filter(|net| net.prefix_len() < net.max_prefix_len()) {
+            let block = findings.take(field.clone(), values::block(net));
+            if let Some((block, true)) = block {
+                let message = format!("{text}: bits after the prefix are set; this is {block}");
+                findings.warning(field, message, "they do not count");
             }
-            Ok(net) => values::address(&net.addr().to_string()),
-            Err(_) => values::address(text),
-        };
-        let address = findings.take(field, address);
+            let block = block.map(|(block, _)| block);
+            networks.extend(block.filter(|block| !networks.contains(block)));
+            continue;
+        }
+        let single = net.map(|net| net.addr().to_string());
+        let address = findings.take(field, values::address(single.as_deref().unwrap_or(text)));
         addresses.extend(address.filter(|address| !addresses.contains(address)));
     }
-    (addresses, blocks)
+    (addresses, networks)
 }
 
 fn ports(list: &[istio::ServicePort], findings: &mut Findings) -> Vec<Port> {
@@ -160,7 +180,7 @@ fn endpoints(
     const FIELD: &str = "spec.endpoints";
     let list = &spec.endpoints;
     let host_names = match resolution {
-        Resolution::Dns | Resolution::DnsRoundRobin => HostNames::Unresolved,
+        Resolution::Dns | Resolution::DnsRoundRobin => HostNames::Resolved,
         Resolution::None | Resolution::Static => HostNames::Refused,
     };
     match resolution {
@@ -169,12 +189,6 @@ fn endpoints(
         }
         Resolution::DnsRoundRobin if list.len() > 1 => {
             findings.error(FIELD, "at most one with resolution DNS_ROUND_ROBIN");
-        }
-        Resolution::Dns | Resolution::DnsRoundRobin
-            if list.is_empty() && spec.workload_selector.is_none() =>
-        {
-            let message = "the hosts of a ServiceEntry are not resolved yet";
-            findings.warning("spec.resolution", message, "the service has no endpoint");
         }
         _ => {}
     }

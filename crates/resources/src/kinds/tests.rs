@@ -7,7 +7,7 @@ use crate::document::{self, Outcome};
 /// `severity field: message` of each finding about an object.
 fn findings(text: &str) -> Vec<String> {
     let value: Value = serde_yaml_ng::from_str(text).unwrap();
-    let entries = document::entries(value);
+    let entries = document::entries(0, Ok(value));
     assert_eq!(entries.len(), 1, "{text}");
     let has_error =
         entries[0].findings.iter().any(|finding| finding.severity == crate::Severity::Error);
@@ -59,18 +59,123 @@ fn service() {
             ("clusterIP: None, prots: []", &["warning spec.prots: not a field of this API"]),
             ("clusterIP: None, ports: 80", &["error spec.ports: invalid type"]),
             ("clusterIP: None, sessionAffinity: ClientIP", &[]),
+            ("clusterIP: None, sessionAffinity: ClientIP, sessionAffinityConfig: {}", &[]),
             (
                 "clusterIP: None, sessionAffinity: ClientIP, \
-                 sessionAffinityConfig: {clientIP: {timeoutSeconds: 90000}}",
-                &["error spec.sessionAffinityConfig.clientIP.timeoutSeconds"],
+                 sessionAffinityConfig: {clientIP: {timeoutSeconds: 86400}}",
+                &[],
+            ),
+            (
+                "clusterIP: None, sessionAffinity: ClientIP, \
+                 sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}",
+                &["error spec.sessionAffinityConfig.clientIP.timeoutSeconds: 0 is not a number"],
+            ),
+            (
+                "clusterIP: None, sessionAffinity: ClientIP, \
+                 sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}",
+                &["error spec.sessionAffinityConfig.clientIP.timeoutSeconds: 86401 is not"],
             ),
             ("clusterIP: None, sessionAffinity: Client", &["error spec.sessionAffinity"]),
-            ("clusterIP: None, externalIPs: [1.2.3.4]", &[]),
-            ("clusterIP: None, externalIPs: [x]", &["error spec.externalIPs[0]"]),
+            ("clusterIP: None, externalIPs: [1.2.3.4]", &["warning spec.externalIPs"]),
             ("clusterIP: None, trafficDistribution: PreferSameNode", &[]),
             ("clusterIP: None, trafficDistribution: Near", &["error spec.trafficDistribution"]),
             ("clusterIP: None, internalTrafficPolicy: Local", &[]),
             ("clusterIP: None, internalTrafficPolicy: local", &["error spec.internalTrafficPol"]),
+        ],
+    );
+}
+
+#[test]
+fn service_exposure() {
+    let template = "{apiVersion: v1, kind: Service, metadata: {name: web}, \
+                     spec: {clusterIP: 10.0.0.1, VALUES}, status: {loadBalancer: {ingress: \
+                     [{ip: 192.0.2.1}, {hostname: lb.example.com}, {ip: x, ipMode: Proxy}]}}}";
+    check(
+        template,
+        &[
+            ("type: NodePort, ports: [{port: 80, nodePort: 30080}]", &[]),
+            (
+                "type: NodePort, ports: [{port: 53, nodePort: 30053, name: a}, \
+                 {port: 53, protocol: UDP, nodePort: 30053, name: b}]",
+                &[],
+            ),
+            (
+                "type: NodePort, ports: [{port: 80}]",
+                &["warning spec.ports[0].nodePort: not set, and there is no API server"],
+            ),
+            ("type: LoadBalancer, ports: [{port: 80}], externalTrafficPolicy: Local", &[]),
+            (
+                "type: LoadBalancer, ports: [{port: 80}], healthCheckNodePort: 30000, \
+                 loadBalancerSourceRanges: [10.0.0.0/8]",
+                &[
+                    "warning spec.loadBalancerSourceRanges: not supported",
+                    "info spec.healthCheckNodePort: not served",
+                ],
+            ),
+            (
+                "ports: [{port: 80, nodePort: 30080}]",
+                &["error spec.ports[0].nodePort: must not be set with type ClusterIP"],
+            ),
+            (
+                "type: NodePort, ports: [{port: 80, nodePort: 70000}]",
+                &["error spec.ports[0].nodePort: 70000 is not a port"],
+            ),
+            (
+                "type: NodePort, ports: [{port: 80, nodePort: 30080, name: a}, \
+                 {port: 81, nodePort: 30080, name: b}]",
+                &["error spec.ports[1].nodePort: another port has 30080 TCP"],
+            ),
+            ("ports: [{port: 80}], externalIPs: [192.0.2.1, 10.0.0.1]", &[]),
+            (
+                "ports: [{port: 80}], externalIPs: [192.0.2]",
+                &["error spec.externalIPs[0]: \"192.0.2\" is not an IP address"],
+            ),
+            (
+                "ports: [{port: 80}], externalTrafficPolicy: Here",
+                &["error spec.externalTrafficPolicy: \"Here\" is not one of Cluster, Local"],
+            ),
+        ],
+    );
+    let bad_status = template.replace("Proxy", "VIP");
+    check(
+        &bad_status,
+        &[(
+            "type: LoadBalancer, ports: [{port: 80}]",
+            &["warning status.loadBalancer.ingress[2].ip: \"x\" is not an IP address"],
+        )],
+    );
+}
+
+#[test]
+fn node() {
+    let template = "{apiVersion: v1, kind: Node, metadata: {name: n1}, \
+                     status: {addresses: [VALUES]}}";
+    check(
+        template,
+        &[
+            ("{type: InternalIP, address: 10.0.0.1}, {type: Hostname, address: n1}", &[]),
+            (
+                "{type: ExternalIP, address: n1}",
+                &["warning status.addresses[0].address: \"n1\" is not an IP address"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn traffic_distribution() {
+    let template = "{apiVersion: v1, kind: Service, metadata: {name: web, annotations: \
+                     {networking.istio.io/traffic-distribution: VALUES}}, spec: {clusterIP: None}}";
+    check(
+        template,
+        &[
+            ("PreferClose", &[]),
+            ("prefersamenode", &[]),
+            ("Any", &[]),
+            (
+                "Near",
+                &["warning metadata.annotations[networking.istio.io/traffic-distribution]: \"Near"],
+            ),
         ],
     );
 }
@@ -145,7 +250,7 @@ fn workload_entry() {
             ("address: 10.0.0.1, weight: 0, locality: eu/a/1, network: n, serviceAccount: s", &[]),
             ("address: 'fd00::1', ports: {http: 8080}", &[]),
             ("network: n", &["warning spec.address: not set"]),
-            ("address: vm.example.com", &["warning spec.address: host name \"vm.example.com\""]),
+            ("address: vm.example.com", &[]),
             ("address: 10.0.0.256", &["error spec.address: \"10.0.0.256\" is not an IP address"]),
             (
                 "address: unix:///run/x",
@@ -178,13 +283,22 @@ fn service_entry() {
             ("hosts: [a], exportTo: ['*']", &[]),
             ("hosts: [a], exportTo: [.]", &["warning spec.exportTo: [\".\"] is not supported"]),
             ("hosts: [a], addresses: [10.0.0.1/32, 'fd00::1']", &[]),
-            ("hosts: [a], addresses: [10.0.0.0/8]", &[]),
-            ("hosts: [a], addresses: [10.0.0.0/33]", &["error spec.addresses[0]: \"10.0.0.0/33\""]),
-            ("hosts: [a], resolution: DNS", &["warning spec.resolution: the hosts"]),
+            ("hosts: [a], addresses: [10.0.0.0/8, 'fd00::/64', 0.0.0.0/0]", &[]),
             (
-                "hosts: [a], resolution: DNS, endpoints: [{address: b.example.com}]",
-                &["warning spec.endpoints[0].address: host name"],
+                "hosts: [a], addresses: [10.1.2.3/8]",
+                &[
+                    "warning spec.addresses[0]: 10.1.2.3/8: bits after the prefix are set; this is 10.0.0.0/8",
+                ],
             ),
+            ("hosts: [a], addresses: [224.0.0.0/4]", &["error spec.addresses[0]: 224.0.0.0/4: th"]),
+            ("hosts: [a], addresses: [10.0.0.0/33]", &["error spec.addresses[0]: \"10.0.0.0/33\""]),
+            ("hosts: [a], resolution: DNS", &[]),
+            ("hosts: [a], resolution: DNS, endpoints: [{address: b.example.com}]", &[]),
+            (
+                "hosts: [a, '*.b'], resolution: DNS",
+                &["error spec.hosts[1]: \"*.b\" can't be resolved, and there are no endpoints"],
+            ),
+            ("hosts: ['*.b'], resolution: DNS_ROUND_ROBIN, endpoints: [{address: b.c}]", &[]),
             (
                 "hosts: [a], resolution: DNS_ROUND_ROBIN, \
                  endpoints: [{address: 1.2.3.4}, {address: 1.2.3.5}]",
@@ -290,9 +404,47 @@ fn load_balancer() {
             ("simple: LEAST_CONN", &[]),
             ("simple: random", &[&format!("error {FIELD}.simple: \"random\" is not one of")]),
             ("consistentHash: {useSourceIp: true}", &[]),
+            ("consistentHash: {useSourceIp: true, maglev: {}}", &[]),
             (
-                "consistentHash: {httpHeaderName: x}",
-                &[&format!("warning {FIELD}.consistentHash.httpHeaderName")],
+                "consistentHash: {useSourceIp: false}",
+                &[&format!("warning {FIELD}.consistentHash.useSourceIp: no other key")],
+            ),
+            ("consistentHash: {}", &[&format!("warning {FIELD}.consistentHash: no hash key")]),
+            (
+                "consistentHash: {httpHeaderName: x-user, ringHash: {minimumRingSize: 1024}}",
+                &[
+                    &format!("warning {FIELD}.consistentHash.httpHeaderName: the L4 data path"),
+                    &format!("info {FIELD}.consistentHash.ringHash: there is no ring"),
+                ],
+            ),
+            (
+                "consistentHash: {httpCookie: {name: user, ttl: 0s}, maglev: {tableSize: 65537}}",
+                &[
+                    &format!("warning {FIELD}.consistentHash.httpCookie: the L4 data path"),
+                    &format!("info {FIELD}.consistentHash.maglev.tableSize: not used"),
+                ],
+            ),
+            (
+                "consistentHash: {httpQueryParameterName: user, minimumRingSize: 5}",
+                &[
+                    &format!("warning {FIELD}.consistentHash.httpQueryParameterName: the L4"),
+                    &format!("info {FIELD}.consistentHash.minimumRingSize: not used"),
+                ],
+            ),
+            (
+                "consistentHash: {useSourceIp: true, httpHeaderName: x}",
+                &[&format!("error {FIELD}.consistentHash: only one of httpHeaderName, useSource")],
+            ),
+            (
+                "consistentHash: {useSourceIp: true, ringHash: {}, maglev: {}}",
+                &[
+                    &format!("error {FIELD}.consistentHash: only one of ringHash, maglev"),
+                    &format!("info {FIELD}.consistentHash.ringHash"),
+                ],
+            ),
+            (
+                "simple: RANDOM, consistentHash: {useSourceIp: true}",
+                &[&format!("error {FIELD}: only one of simple and consistentHash")],
             ),
         ],
     );
@@ -363,7 +515,7 @@ fn what_is_not_ours() {
         ("security.istio.io/v1", "AuthorizationPolicy", "warning kind: security.istio.io/v1 Auth"),
     ] {
         let text = format!("{{apiVersion: {api_version}, kind: {kind}, metadata: {{name: x}}}}");
-        let entries = document::entries(serde_yaml_ng::from_str(&text).unwrap());
+        let entries = document::entries(0, Ok(serde_yaml_ng::from_str(&text).unwrap()));
         assert!(matches!(entries[0].outcome, Outcome::Ignored));
         let finding = &entries[0].findings[0];
         let found = format!("{} {}: {}", finding.severity, finding.field, finding.message);

@@ -17,6 +17,7 @@ pub(super) struct Balancing {
 }
 
 const FIELD: &str = "spec.trafficPolicy";
+const BALANCER: &str = "spec.trafficPolicy.loadBalancer";
 const LOCALITY: &str = "spec.trafficPolicy.loadBalancer.localityLbSetting";
 
 pub(super) fn read(policy: Option<istio::TrafficPolicy>, findings: &mut Findings) -> Balancing {
@@ -37,55 +38,86 @@ pub(super) fn read(policy: Option<istio::TrafficPolicy>, findings: &mut Findings
         "ignored: what the rule says for all ports holds for each",
     );
     let Some(balancer) = policy.load_balancer else { return Balancing::default() };
-    unsupported(&balancer, findings);
+    findings.unsupported(format!("{BALANCER}.warmup"), &balancer.warmup, IGNORED_BY_L4);
+    findings.unsupported(
+        format!("{BALANCER}.warmupDurationSecs"),
+        &balancer.warmup_duration_secs,
+        IGNORED_BY_L4,
+    );
     Balancing {
-        algorithm: consistent_hash(&balancer, findings)
-            .or_else(|| algorithm(balancer.simple.as_deref(), findings)),
+        algorithm: algorithm(&balancer, findings),
         locality: balancer.locality_lb_setting.and_then(|setting| locality(&setting, findings)),
     }
 }
 
-fn unsupported(balancer: &istio::LoadBalancer, findings: &mut Findings) {
-    let field = format!("{FIELD}.loadBalancer");
-    if balancer.simple.is_some() && balancer.consistent_hash.is_some() {
-        findings.error(field.clone(), "only one of simple and consistentHash may be set");
-    }
-    findings.unsupported(format!("{field}.warmup"), &balancer.warmup, IGNORED_BY_L4);
-    findings.unsupported(
-        format!("{field}.warmupDurationSecs"),
-        &balancer.warmup_duration_secs,
-        IGNORED_BY_L4,
-    );
-}
-
-/// `ConsistentHashLB`. What L4 can hash is who dials; hashes of HTTP parts need a waypoint.
-fn consistent_hash(balancer: &istio::LoadBalancer, findings: &mut Findings) -> Option<Algorithm> {
-    let hash = balancer.consistent_hash.as_ref()?;
-    for part in ["httpHeaderName", "httpCookie", "httpQueryParameterName"] {
-        if hash.get(part).is_some() {
-            findings.warning(
-                format!("{FIELD}.loadBalancer.consistentHash.{part}"),
-                "not seen by the L4 data path",
-                "the client's own address is hashed",
-            );
+fn algorithm(balancer: &istio::LoadBalancer, findings: &mut Findings) -> Option<Algorithm> {
+    match (balancer.simple.as_deref(), &balancer.consistent_hash) {
+        (Some(_), Some(_)) => {
+            findings.error(BALANCER, "only one of simple and consistentHash may be set");
+            None
         }
+        (Some(name), None) => simple(name, findings),
+        (None, Some(hash)) => Some(consistent_hash(hash, findings)),
+        (None, None) => None,
     }
-    Some(Algorithm::ConsistentHash)
 }
 
-fn algorithm(simple: Option<&str>, findings: &mut Findings) -> Option<Algorithm> {
-    let field = format!("{FIELD}.loadBalancer.simple");
-    match simple? {
+/// `SimpleLB`. Istio's proxies take `UNSPECIFIED` for `LEAST_REQUEST`; here it is what a service
+/// without a rule gets, weighted random.
+fn simple(name: &str, findings: &mut Findings) -> Option<Algorithm> {
+    match name {
         "UNSPECIFIED" | "RANDOM" => Some(Algorithm::WeightedRandom),
         "ROUND_ROBIN" => Some(Algorithm::RoundRobin),
         "LEAST_REQUEST" | "LEAST_CONN" => Some(Algorithm::LeastRequest),
         "PASSTHROUGH" => Some(Algorithm::Passthrough),
         other => {
             let known = "UNSPECIFIED, RANDOM, ROUND_ROBIN, LEAST_REQUEST, LEAST_CONN, PASSTHROUGH";
-            findings.error(field, format!("{other:?} is not one of {known}"));
+            let message = format!("{other:?} is not one of {known}");
+            findings.error(format!("{BALANCER}.simple"), message);
             None
         }
     }
+}
+
+/// `ConsistentHashLB`. Whatever the key, it is Maglev over what is known of a client before its
+/// first byte: who it is.
+fn consistent_hash(hash: &istio::ConsistentHash, findings: &mut Findings) -> Algorithm {
+    const CLIENT_IS_HASHED: &str = "the client's own identity is hashed instead";
+    const TABLE_SIZE: &str = "ignored: the size of the slot table depends on the weights alone";
+    let field = format!("{BALANCER}.consistentHash");
+    let keys = [
+        ("httpHeaderName", hash.http_header_name.is_some()),
+        ("httpCookie", hash.http_cookie.is_some()),
+        ("httpQueryParameterName", hash.http_query_parameter_name.is_some()),
+        ("useSourceIp", hash.use_source_ip.is_some()),
+    ];
+    let set: Vec<&str> = keys.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
+    match *set.as_slice() {
+        [] => findings.warning(&field, "no hash key is set", CLIENT_IS_HASHED),
+        ["useSourceIp"] if hash.use_source_ip == Some(true) => {}
+        ["useSourceIp"] => {
+            findings.warning(format!("{field}.useSourceIp"), "no other key", CLIENT_IS_HASHED);
+        }
+        [name] => {
+            let message = "the L4 data path sees no HTTP";
+            findings.warning(format!("{field}.{name}"), message, CLIENT_IS_HASHED);
+        }
+        _ => findings.error(&field, format!("only one of {} may be set", set.join(", "))),
+    }
+    if hash.ring_hash.is_some() && hash.maglev.is_some() {
+        findings.error(&field, "only one of ringHash, maglev may be set");
+    }
+    if hash.ring_hash.is_some() {
+        let field = format!("{field}.ringHash");
+        findings.info(field, "there is no ring", "Maglev is used, which spreads more evenly");
+    }
+    if hash.maglev.as_ref().is_some_and(|maglev| maglev.get("tableSize").is_some()) {
+        findings.info(format!("{field}.maglev.tableSize"), "not used", TABLE_SIZE);
+    }
+    if hash.minimum_ring_size.is_some() {
+        findings.info(format!("{field}.minimumRingSize"), "not used", TABLE_SIZE);
+    }
+    Algorithm::ConsistentHash
 }
 
 /// `LocalityLoadBalancerSetting`.

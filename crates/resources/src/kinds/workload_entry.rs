@@ -1,34 +1,40 @@
 //! networking.istio.io WorkloadEntry, and the same shape inside a ServiceEntry
 //! (<https://istio.io/latest/docs/reference/config/networking/workload-entry/>).
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use model::Health;
+use model::{Health, WorkloadName};
 use serde_yaml_ng::Value;
 
 use super::{istio, node};
+use crate::ObjectKey;
 use crate::findings::Findings;
-use crate::object::{Body, Destination, Labels, WorkloadEntry};
+use crate::object::{Address, Body, Destination, Labels, Site, WorkloadEntry};
 use crate::values;
 
 /// What an address may be besides an IP address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HostNames {
-    /// A host name, which is not resolved yet.
-    Unresolved,
+    /// A host name, which is resolved while the mesh runs.
+    Resolved,
     /// Nothing.
     Refused,
 }
 
 pub(super) fn read(
+    key: &ObjectKey,
     api: istio::Resource<istio::WorkloadEntry>,
     findings: &mut Findings,
 ) -> Option<(ObjectMeta, Body)> {
     // The labels of the object win over those of the entry.
     let mut labels = api.spec.labels.clone();
     labels.extend(api.metadata.labels.clone().unwrap_or_default());
-    let destination = destination(&api.spec, &labels, "spec", HostNames::Unresolved, findings);
+    let destination = destination(&api.spec, &labels, "spec", HostNames::Resolved, findings);
     let health = health(api.status.as_ref());
-    Some((api.metadata, Body::WorkloadEntry(WorkloadEntry { labels, health, destination })))
+    let name = Arc::new(WorkloadName::new(&key.namespace, &key.name));
+    let entry = WorkloadEntry { name, labels: Arc::new(labels), health, destination };
+    Some((api.metadata, Body::WorkloadEntry(entry)))
 }
 
 /// Where the entry at `field` is; none, with a finding, when it can't be reached.
@@ -40,7 +46,7 @@ pub(super) fn destination(
     findings: &mut Findings,
 ) -> Option<Destination> {
     let address = address(&api.address, &format!("{field}.address"), host_names, findings);
-    let mut ports = std::collections::BTreeMap::new();
+    let mut ports = Vec::new();
     for (name, number) in &api.ports {
         let number = findings.take(format!("{field}.ports.{name}"), values::port(*number));
         ports.extend(number.map(|number| (name.clone(), number)));
@@ -57,15 +63,13 @@ pub(super) fn destination(
         None | Some("") => Default::default(),
         Some(text) => findings.take(format!("{field}.locality"), values::locality(text))?,
     };
-    Some(Destination {
-        address: address?,
-        ports,
-        weight,
+    let site = Site {
         locality,
         node: labels.get(node::HOST_NAME).cloned().unwrap_or_default(),
         network: api.network.clone(),
         service_account: api.service_account.clone(),
-    })
+    };
+    Some(Destination { address: address?, ports: ports.into(), weight, site: Arc::new(site) })
 }
 
 fn address(
@@ -73,10 +77,9 @@ fn address(
     field: &str,
     host_names: HostNames,
     findings: &mut Findings,
-) -> Option<std::net::IpAddr> {
-    const NO_ENDPOINT: &str = "it takes no traffic";
+) -> Option<Address> {
     if text.is_empty() {
-        findings.warning(field, "not set", NO_ENDPOINT);
+        findings.warning(field, "not set", "it takes no traffic");
         return None;
     }
     if text.starts_with("unix:") {
@@ -84,10 +87,9 @@ fn address(
         return None;
     }
     match values::address(text) {
-        Ok(address) => Some(address),
-        Err(_) if host_names == HostNames::Unresolved && values::is_host_name(text) => {
-            findings.warning(field, format!("host name {text:?} is not resolved yet"), NO_ENDPOINT);
-            None
+        Ok(address) => Some(Address::Ip(address)),
+        Err(_) if host_names == HostNames::Resolved && values::is_host_name(text) => {
+            Some(Address::Host(text.trim_end_matches('.').to_ascii_lowercase().into()))
         }
         Err(message) => {
             findings.error(field, message);

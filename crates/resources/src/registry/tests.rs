@@ -258,8 +258,8 @@ fn lists_and_several_documents() {
 fn what_did_not_change_is_not_parsed_again() {
     let file = |b: &str| format!("{}{}", service("a", "10.0.0.1"), service("b", b));
     let object = |mesh: &Mesh, name: &str| {
-        let mut objects = mesh.store.in_force().iter();
-        objects.find(|(key, _)| key.name == name).unwrap().1.object.clone()
+        let mut objects = mesh.store.registry().in_force().into_iter();
+        objects.find(|(key, _)| key.name == name).unwrap().1
     };
     let mut mesh = Mesh::new(&[("x.yaml", &file("10.0.0.2"))]);
     let (a, b) = (object(&mesh, "a"), object(&mesh, "b"));

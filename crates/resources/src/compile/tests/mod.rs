@@ -1,10 +1,15 @@
 //! From files to the model.
 
+mod affected;
+mod allocation;
+mod outside;
+mod reuse;
+
 use std::sync::Arc;
 
 use model::{Algorithm, Health, Locality, LocalityMode, Scope, ServiceName, Source, WorkloadName};
 
-use crate::testing::{Mesh, destination_rule, service, workload_entry};
+use crate::testing::{Mesh, destination_rule, service, service_entry, workload_entry};
 use crate::{Options, Severity};
 
 const WEB: &str = "web.default.svc.cluster.local";
@@ -135,12 +140,12 @@ fn pods_and_their_nodes() {
         slice("v6", "IPv6", "{port: 80}", &endpoint("fd01::1", "b")),
     ));
     assert_eq!(mesh.endpoints(WEB), ["10.1.0.1 80->80 eu/a/1 web-1", "fd01::1 80->80 eu/b web-1"]);
-    assert_eq!(mesh.service(WEB).endpoints[0].node, "n1");
+    assert_eq!(mesh.service(WEB).endpoints[0].topology.node, "n1");
     let pod = &mesh.snapshot.workloads[&WorkloadName::new("default", "web-1")];
-    assert_eq!(pod.uid, "Kubernetes//Pod/default/web-1");
+    assert_eq!(pod.uid(), "Kubernetes//Pod/default/web-1");
     assert_eq!(pod.addresses.len(), 2);
-    assert_eq!(pod.locality, Locality::parse("eu/a/1"));
-    assert_eq!(pod.services, [ServiceName::new("default", WEB)]);
+    assert_eq!(pod.topology.locality, Locality::parse("eu/a/1"));
+    assert_eq!(*pod.services, [ServiceName::new("default", WEB)]);
 }
 
 #[test]
@@ -174,7 +179,7 @@ fn workload_entries_of_a_service() {
             "address: 'fd01::1', weight: 7, locality: eu/a/1",
             vec!["fd01::1 80->80 weight=7 eu/a/1 vm"],
         ),
-        ("", "address: vm.example.com", vec![]),
+        ("", "address: VM.example.com.", vec!["vm.example.com 80->80 vm"]),
     ] {
         let web = service("web", "10.0.0.1").replace("{port: 80", &format!("{{port: 80{target}"));
         let mesh = mesh(&format!("{web}{}", workload_entry("vm", "web", entry)));
@@ -192,10 +197,10 @@ fn a_workload_entry_as_workload() {
     let text = format!("{}{entry}{other}", service("web", "10.0.0.1"));
     let mesh = mesh(&text);
     let vm = &mesh.snapshot.workloads[&WorkloadName::new("default", "vm")];
-    assert_eq!(vm.uid, "Kubernetes/networking.istio.io/WorkloadEntry/default/vm");
-    assert_eq!((vm.network.as_str(), vm.service_account.as_str()), ("vpc", "sa"));
-    assert_eq!((vm.node.as_str(), vm.health), ("n1", Health::Unhealthy));
-    assert_eq!(vm.services, [ServiceName::new("default", WEB)]);
+    assert_eq!(vm.uid(), "Kubernetes/networking.istio.io/WorkloadEntry/default/vm");
+    assert_eq!((vm.topology.network.as_str(), &*vm.service_account), ("vpc", "sa"));
+    assert_eq!((vm.topology.node.as_str(), vm.health), ("n1", Health::Unhealthy));
+    assert_eq!(*vm.services, [ServiceName::new("default", WEB)]);
     assert_eq!(mesh.endpoints(WEB), ["10.1.0.1 80->80 Unhealthy eu vm"]);
 
     let options = Options {
@@ -205,9 +210,9 @@ fn a_workload_entry_as_workload() {
     };
     let mesh = Mesh::with_options(options, &[("a.yaml", &text)]);
     let vm = &mesh.snapshot.workloads[&WorkloadName::new("default", "vm")];
-    assert_eq!(vm.network, "");
-    assert!(vm.uid.starts_with("c1/"));
-    assert_eq!(mesh.service("web.default.svc.mesh.test").endpoints[0].network, "");
+    assert_eq!(vm.topology.network, "");
+    assert!(vm.uid().starts_with("c1/"));
+    assert_eq!(mesh.service("web.default.svc.mesh.test").endpoints[0].topology.network, "");
 }
 
 #[test]
@@ -253,8 +258,9 @@ fn service_entries() {
             "resolution: DNS, endpoints: [{address: 10.1.0.1}, {address: c.example.com}]",
             "",
             Algorithm::WeightedRandom,
-            vec!["10.1.0.1 80->8080"],
+            vec!["10.1.0.1 80->8080", "c.example.com 80->8080"],
         ),
+        ("resolution: STATIC", "", Algorithm::WeightedRandom, vec![]),
         (
             "resolution: STATIC, workloadSelector: {labels: {app: x}}",
             &workload_entry("vm", "x", "address: 10.1.0.1"),
@@ -355,6 +361,69 @@ fn locality_modes() {
 }
 
 #[test]
+fn an_annotation_speaks_where_the_field_is_silent() {
+    use Scope::{Network, Node, Region, Subzone, Zone};
+    let close = LocalityMode::Failover(vec![Network, Region, Zone, Subzone]);
+    let same_node = LocalityMode::Failover(vec![Network, Region, Zone, Subzone, Node]);
+    for (annotation, spec, expected) in [
+        ("PreferClose", "", close.clone()),
+        ("prefersamezone", "", close.clone()),
+        ("PreferSameNode", "", same_node.clone()),
+        ("Any", "", LocalityMode::Ignore),
+        ("Any", "trafficDistribution: PreferClose, ", close.clone()),
+        ("PreferClose", "trafficDistribution: PreferSameNode, ", same_node),
+        ("PreferClose", "internalTrafficPolicy: Local, ", LocalityMode::Strict(vec![Node])),
+    ] {
+        let annotations =
+            format!("annotations: {{networking.istio.io/traffic-distribution: {annotation}}}");
+        let web = service("web", "10.0.0.1")
+            .replace("{name: web}", &format!("{{name: web, {annotations}}}"))
+            .replace("ports:", &format!("{spec}ports:"));
+        let mesh = mesh(&web);
+        assert_eq!(mesh.service(WEB).load_balancing.locality, expected, "{annotation} {spec}");
+        let entry = service_entry("ext", "10.0.0.2", 80)
+            .replace("{name: ext}", &format!("{{name: ext, {annotations}}}"));
+        let mesh = Mesh::new(&[("a.yaml", &entry)]);
+        let is_close = mesh.service("ext.example.com").load_balancing.locality == close;
+        assert_eq!(
+            is_close,
+            annotation.to_lowercase().contains("close") || annotation.contains("zone")
+        );
+    }
+}
+
+#[test]
+fn algorithms_and_affinity() {
+    for (balancer, algorithm) in [
+        ("{}", Algorithm::WeightedRandom),
+        ("{simple: UNSPECIFIED}", Algorithm::WeightedRandom),
+        ("{simple: RANDOM}", Algorithm::WeightedRandom),
+        ("{simple: ROUND_ROBIN}", Algorithm::RoundRobin),
+        ("{simple: LEAST_REQUEST}", Algorithm::LeastRequest),
+        ("{simple: LEAST_CONN}", Algorithm::LeastRequest),
+        ("{simple: PASSTHROUGH}", Algorithm::Passthrough),
+        ("{consistentHash: {useSourceIp: true}}", Algorithm::ConsistentHash),
+        ("{consistentHash: {httpHeaderName: x-user}}", Algorithm::ConsistentHash),
+    ] {
+        for (affinity, seconds) in [
+            ("", None),
+            ("sessionAffinity: None, ", None),
+            ("sessionAffinity: ClientIP, ", Some(10_800)),
+            (
+                "sessionAffinity: ClientIP, \
+                 sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}, ",
+                Some(60),
+            ),
+        ] {
+            let web = service("web", "10.0.0.1").replace("ports:", &format!("{affinity}ports:"));
+            let mesh = mesh(&format!("{web}{}", destination_rule("r", "web", balancer)));
+            let balancing = &mesh.service(WEB).load_balancing;
+            assert_eq!((balancing.algorithm, balancing.affinity_seconds), (algorithm, seconds));
+        }
+    }
+}
+
+#[test]
 fn distribution_by_locality() {
     let setting = "{localityLbSetting: {distribute: [\
                    {from: eu/a/*, to: {eu/a/*: 80, eu/b/*: 20}}, {from: us/*, to: {us: 100}}]}}";
@@ -379,6 +448,21 @@ fn distribution_by_locality() {
 fn namespaces() {
     let mesh = mesh("{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {a: b}}}");
     assert_eq!(mesh.snapshot.namespaces["shop"]["a"], "b");
+}
+
+#[test]
+fn nodes() {
+    let mesh = mesh(
+        "{apiVersion: v1, kind: Node, metadata: {name: n1, labels: \
+         {topology.kubernetes.io/region: eu}}, status: {addresses: [\
+         {type: InternalIP, address: 10.0.0.1}, {type: InternalIP, address: 'fd00::1'}, \
+         {type: ExternalIP, address: 192.0.2.1}, {type: ExternalIP, address: 10.0.0.1}, \
+         {type: Hostname, address: n1}]}}",
+    );
+    let node = &mesh.snapshot.nodes["n1"];
+    assert_eq!(node.locality, Locality::parse("eu"));
+    let addresses: Vec<_> = node.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.0.0.1", "fd00::1", "192.0.2.1"]);
 }
 
 #[test]
