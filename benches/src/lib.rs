@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod connects;
+pub mod mesh;
 pub mod ratio;
 pub mod report;
 pub mod statistics;

@@ -7,8 +7,8 @@
  * Verdict:  a service address is rewritten to one backend, a resolver of the namespace to the DNS
  *           proxy; a service without a usable endpoint, or a port that the service does not have,
  *           fails with ECONNREFUSED; all else is left alone.
- * On internal error: without socket storage the connection is balanced all the same and
- *           storage_full is counted; a table that names no backend refuses (backend_missing);
+ * On internal error: without room in `sockets` the connection is balanced all the same and
+ *           sockets_full is counted; a table that names no backend refuses (backend_missing);
  *           without a living DNS proxy the resolver itself is asked (dns_proxy_silent).
  */
 #include <linux/bpf.h>
@@ -23,31 +23,28 @@
 #include <kmesh/event.h>
 #include <kmesh/service.h>
 #include <kmesh/sock_addr.h>
+#include <kmesh/socket.h>
 
 /* Remembers the decision with the socket; a later connect() of the same socket replaces it. */
 static __always_inline void remember(struct bpf_sock_addr *ctx, const struct frontend_key *key,
 				     const struct selection *selection, __u64 netns_cookie)
 {
 	bool balanced = selection->verdict == VERDICT_BALANCE;
-	struct socket_meta *meta;
+	struct socket_meta meta = {
+		.original_address = key->address,
+		.original_port = key->port,
+		.backend_address = balanced ? selection->address : key->address,
+		.backend_port = balanced ? selection->port : key->port,
+		.direction = DIRECTION_OUTBOUND,
+		.balanced = balanced,
+		.protocol = key->protocol,
+		.backend = balanced ? selection->backend : 0,
+		.incarnation = balanced ? selection->incarnation : 0,
+		.netns_cookie = netns_cookie,
+		.started_ns = bpf_ktime_get_ns(),
+	};
 
-	meta = bpf_sk_storage_get(&sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!meta) {
-		count(REASON_STORAGE_FULL);
-		return;
-	}
-	meta->original_address = key->address;
-	meta->original_port = key->port;
-	meta->backend_address = balanced ? selection->address : key->address;
-	meta->backend_port = balanced ? selection->port : key->port;
-	meta->direction = DIRECTION_OUTBOUND;
-	meta->established = 0;
-	meta->balanced = balanced;
-	meta->protocol = key->protocol;
-	meta->backend = balanced ? selection->backend : 0;
-	meta->incarnation = 0;
-	meta->netns_cookie = netns_cookie;
-	meta->started_ns = bpf_ktime_get_ns();
+	socket_remember(ctx, (__u64)ctx->sk, &meta);
 }
 
 static __always_inline void report_refusal(struct bpf_sock_addr *ctx,
@@ -80,10 +77,10 @@ static __always_inline bool worth_remembering(const struct selection *selection,
 static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct frontend_key *key,
 					   struct selection *selection)
 {
-	struct dice dice = { bpf_get_prandom_u32(), bpf_get_prandom_u32() };
 	__u64 netns_cookie = bpf_get_netns_cookie(ctx);
 	struct client client = {};
 	enum dns_route route;
+	struct dice dice;
 
 	if (!find_client(netns_cookie, &client))
 		return selection->verdict = VERDICT_PASS;
@@ -92,6 +89,7 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct fro
 
 	key->protocol = ctx->protocol;
 	route = dns_route(ctx, key, &client);
+	dice = throw_dice();
 	if (select_destination(key, &client, &dice, route, selection) != VERDICT_BALANCE)
 		count(selection->reason);
 	if (selection->verdict == VERDICT_REFUSE)
@@ -99,7 +97,7 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct fro
 	else if (worth_remembering(selection, key->protocol))
 		remember(ctx, key, selection, netns_cookie);
 	else
-		bpf_sk_storage_delete(&sockets, ctx->sk);
+		socket_forget((__u64)ctx->sk);
 	return selection->verdict;
 }
 

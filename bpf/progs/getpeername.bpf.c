@@ -4,20 +4,18 @@
  * Reads:    sockets.
  * Writes:   nothing.
  * Verdict:  the answer is the address that the application dialled; these hooks cannot refuse.
- * On internal error: a socket without storage keeps its real peer.
+ * On internal error: a socket that is not in `sockets` keeps its real peer.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include <kmesh/maps.h>
 #include <kmesh/sock_addr.h>
+#include <kmesh/socket.h>
 
 static __always_inline struct socket_meta *rewritten(struct bpf_sock_addr *ctx)
 {
-	struct socket_meta *meta = NULL;
+	struct socket_meta *meta = socket_find(ctx, (__u64)ctx->sk);
 
-	if (ctx->sk)
-		meta = bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0);
 	return meta && meta->balanced ? meta : NULL;
 }
 

@@ -13,6 +13,7 @@
 
 #include <kmesh/enrolment.h>
 #include <kmesh/sock_addr.h>
+#include <kmesh/socket.h>
 #include <kmesh/udp_flow.h>
 
 struct dialled {
@@ -24,10 +25,8 @@ static __always_inline bool dialled_by_connect(struct bpf_sock_addr *ctx,
 					       const struct ip_address *sender, __be16 port,
 					       struct dialled *dialled)
 {
-	struct socket_meta *meta = NULL;
+	struct socket_meta *meta = socket_find(ctx, (__u64)ctx->sk);
 
-	if (ctx->sk)
-		meta = bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0);
 	if (!meta || !meta->balanced || meta->backend_port != port ||
 	    !address_equal(&meta->backend_address, sender))
 		return false;

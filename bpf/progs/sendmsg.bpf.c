@@ -24,16 +24,18 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx,
 					   const struct frontend_key *dialled,
 					   struct selection *selection)
 {
-	struct dice dice = { bpf_get_prandom_u32(), bpf_get_prandom_u32() };
 	struct client client = {};
-	__u64 socket_cookie = bpf_get_socket_cookie(ctx);
+	__u64 socket_cookie;
 	enum dns_route route;
+	struct dice dice;
 
 	if (!find_client(bpf_get_netns_cookie(ctx), &client))
 		return VERDICT_PASS;
+	socket_cookie = bpf_get_socket_cookie(ctx);
 	route = dns_route(ctx, dialled, &client);
 	if (route != DNS_TO_PROXY && flow_continue(socket_cookie, dialled, selection))
 		return VERDICT_BALANCE;
+	dice = throw_dice();
 	if (select_destination(dialled, &client, &dice, route, selection) == VERDICT_BALANCE)
 		flow_remember(socket_cookie, dialled, selection);
 	else

@@ -4,8 +4,8 @@
  * Reads:    enrolments (accepted connections), sockets.
  * Writes:   sockets, loads, events (opened, refused, closed), counters.
  * Verdict:  none; a connection is never changed here.
- * On internal error: without socket storage or ring space the connection goes on unreported, and
- *           storage_full or event_lost is counted.
+ * On internal error: without room in `sockets` or in the ring the connection goes on unreported,
+ *           and sockets_full or event_lost is counted.
  */
 #include <linux/bpf.h>
 #include <linux/in.h>
@@ -16,10 +16,13 @@
 #include <kmesh/enrolment.h>
 #include <kmesh/event.h>
 #include <kmesh/load.h>
+#include <kmesh/socket.h>
 
 #define AF_INET 2
+#define NS_PER_US 1000ULL
 
-/* Kernel fields that no helper gives: why a connect failed, and payload bytes without SYN and FIN. */
+/* Kernel fields that no helper gives: why a connect failed, and payload bytes without SYN and
+ * FIN, and the time of the segment that is at work (CLOCK_MONOTONIC, us). */
 struct sock_common {
 	unsigned long skc_flags;
 } __attribute__((preserve_access_index));
@@ -33,18 +36,12 @@ struct tcp_sock {
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
 	__u64 bytes_received;
+	__u64 tcp_mstamp;
 } __attribute__((preserve_access_index));
 
 enum sock_flags {
 	SOCK_DONE = 1, /* the peer's FIN was received */
 };
-
-static __always_inline struct socket_meta *meta_of(struct bpf_sock_ops *ctx, __u64 flags)
-{
-	struct bpf_sock *sk = ctx->sk;
-
-	return sk ? bpf_sk_storage_get(&sockets, sk, NULL, flags) : NULL;
-}
 
 static __always_inline void fill_addresses(struct connection_event *event, struct bpf_sock_ops *ctx)
 {
@@ -70,90 +67,81 @@ static __always_inline struct tcp_sock *tcp_sock_of(struct bpf_sock_ops *ctx)
 	return ctx->sk ? (struct tcp_sock *)bpf_skc_to_tcp_sock(ctx->sk) : NULL;
 }
 
-static __always_inline __u16 connect_error(struct bpf_sock_ops *ctx)
-{
-	struct sock *sk = (struct sock *)tcp_sock_of(ctx);
-
-	return sk ? (__u16)sk->sk_err : 0;
-}
-
 /* The kernel's bytes_received counts the peer's FIN as one; payload does not. */
-static __always_inline void fill_bytes(struct connection_event *event, struct bpf_sock_ops *ctx)
+static __always_inline void fill_from_tcp(struct connection_event *event, struct tcp_sock *tcp)
 {
-	struct tcp_sock *tcp = tcp_sock_of(ctx);
 	struct sock *sk = (struct sock *)tcp;
 	unsigned long fin_bit = bpf_core_enum_value(enum sock_flags, SOCK_DONE);
 
-	if (!tcp)
-		return;
+	event->time_ns = tcp->tcp_mstamp * NS_PER_US;
 	event->bytes_sent = tcp->bytes_sent - tcp->bytes_retrans;
 	event->bytes_received = tcp->bytes_received - ((sk->__sk_common.skc_flags >> fin_bit) & 1);
+	if (event->kind == EVENT_REFUSED)
+		event->error = (__u16)sk->sk_err;
 }
 
 static __always_inline void report(struct bpf_sock_ops *ctx, const struct socket_meta *meta,
-				   enum event_kind kind, __u16 error)
+				   enum event_kind kind)
 {
-	struct connection_event *event = event_reserve();
+	struct tcp_sock *tcp = tcp_sock_of(ctx);
+	struct connection_event *event;
 
+	if (!tcp)
+		return;
+	event = event_reserve();
 	if (!event)
 		return;
 	event_from_meta(event, meta);
 	fill_addresses(event, ctx);
-	event->time_ns = bpf_ktime_get_ns();
-	event->socket_cookie = bpf_get_socket_cookie(ctx);
-	fill_bytes(event, ctx);
 	event->kind = kind;
-	event->error = error;
+	fill_from_tcp(event, tcp);
 	event_submit(event);
 }
 
 /* From here on the end of the connection is seen for certain, so its load is counted from here. */
 static __always_inline void on_connect(struct bpf_sock_ops *ctx)
 {
-	struct socket_meta *meta = meta_of(ctx, 0);
-	struct backend *backend;
-	__u32 index;
+	struct socket_meta *meta = socket_find(ctx, (__u64)ctx->sk);
 
 	if (!meta)
 		return;
 	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
-	index = meta->backend;
-	backend = bpf_map_lookup_elem(&backends, &index);
-	if (index == 0 || !backend)
-		return;
-	meta->incarnation = backend->incarnation;
-	load_add(index, meta->incarnation);
+	meta->state = SOCKET_CONNECTING;
+	if (meta->backend)
+		load_add(meta->backend, meta->incarnation);
 }
 
 static __always_inline void on_dialled(struct bpf_sock_ops *ctx)
 {
-	struct socket_meta *meta = meta_of(ctx, 0);
+	struct socket_meta *meta;
 
+	/* Of a socket that on_connect() knew. */
+	if (!(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG))
+		return;
+	meta = socket_find(ctx, (__u64)ctx->sk);
 	if (!meta)
 		return;
-	meta->established = 1;
-	report(ctx, meta, EVENT_OPENED, 0);
+	meta->state = SOCKET_ESTABLISHED;
+	report(ctx, meta, EVENT_OPENED);
 }
 
 static __always_inline void on_accepted(struct bpf_sock_ops *ctx)
 {
-	__u64 netns_cookie = bpf_get_netns_cookie(ctx);
-	struct socket_meta *meta;
+	struct socket_meta meta = {
+		.direction = DIRECTION_INBOUND,
+		.state = SOCKET_ESTABLISHED,
+		.protocol = IPPROTO_TCP,
+		.netns_cookie = bpf_get_netns_cookie(ctx),
+	};
+	struct tcp_sock *tcp = tcp_sock_of(ctx);
 
-	if (!is_enrolled(netns_cookie))
+	if (!is_enrolled(meta.netns_cookie) || !tcp)
 		return;
-	meta = meta_of(ctx, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!meta) {
-		count(REASON_STORAGE_FULL);
+	meta.started_ns = tcp->tcp_mstamp * NS_PER_US;
+	if (!socket_remember(ctx, (__u64)ctx->sk, &meta))
 		return;
-	}
-	meta->direction = DIRECTION_INBOUND;
-	meta->established = 1;
-	meta->protocol = IPPROTO_TCP;
-	meta->netns_cookie = netns_cookie;
-	meta->started_ns = bpf_ktime_get_ns();
 	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
-	report(ctx, meta, EVENT_OPENED, 0);
+	report(ctx, &meta, EVENT_OPENED);
 }
 
 static __always_inline void on_state(struct bpf_sock_ops *ctx)
@@ -162,17 +150,13 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 
 	if (ctx->args[1] != BPF_TCP_CLOSE)
 		return;
-	meta = meta_of(ctx, 0);
+	meta = socket_find(ctx, (__u64)ctx->sk);
 	if (!meta)
 		return;
-	if (meta->incarnation)
+	if (meta->backend && meta->state != SOCKET_DIALLED)
 		load_remove(meta->backend, meta->incarnation);
-	meta->incarnation = 0;
-	if (meta->established)
-		report(ctx, meta, EVENT_CLOSED, 0);
-	else
-		report(ctx, meta, EVENT_REFUSED, connect_error(ctx));
-	meta->established = 0;
+	report(ctx, meta, meta->state == SOCKET_ESTABLISHED ? EVENT_CLOSED : EVENT_REFUSED);
+	socket_forget((__u64)ctx->sk);
 }
 
 SEC("sockops")

@@ -27,6 +27,7 @@ mod root {
     mod ports;
     mod refusal;
     mod several;
+    mod sockets;
     mod udp;
     mod v4v6;
 }

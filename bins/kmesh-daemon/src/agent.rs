@@ -1,6 +1,7 @@
 //! Everything that can happen to the daemon, in one enum and one loop. The loop owns the state;
 //! the admin API asks it questions.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +101,7 @@ pub struct Agent {
     configured: Arc<Snapshot>,
     /// With the endpoints that names resolve to.
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Arc<[Problem]>,
     attached: bool,
     failure: Option<String>,
     retry_at: Option<Instant>,
@@ -123,7 +124,7 @@ impl Agent {
             dns,
             hosts,
             directory,
-            problems: Vec::new(),
+            problems: Arc::default(),
             attached: false,
             failure: None,
             retry_at: None,
@@ -196,8 +197,10 @@ impl Agent {
     /// Reads what was touched and puts what is good in force.
     fn reload(&mut self, touched: &Touched) {
         let Update { snapshot, problems } = self.directory.refresh(touched);
-        self.log_new_problems(&problems);
-        self.problems = problems;
+        if !Arc::ptr_eq(&self.problems, &problems) {
+            self.log_new_problems(&problems);
+            self.problems = problems;
+        }
         let changed = !Arc::ptr_eq(&self.configured, &snapshot);
         if changed {
             self.hosts.set_snapshot(&snapshot);
@@ -210,7 +213,8 @@ impl Agent {
     }
 
     fn log_new_problems(&self, problems: &[Problem]) {
-        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+        let known: HashSet<&Problem> = self.problems.iter().collect();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             match problem.severity {
                 Severity::Error => tracing::error!("{problem}"),
                 Severity::Warning => tracing::warn!("{problem}"),

@@ -129,6 +129,9 @@ pub struct LimitArgs {
     /// Distinct endpoint addresses.
     #[arg(long, default_value_t = limits::BACKENDS_MAX)]
     backends_max: u32,
+    /// Sockets of enrolled namespaces: TCP connections and connected datagram sockets.
+    #[arg(long, default_value_t = limits::SOCKETS_MAX)]
+    sockets_max: u32,
     /// Datagram flows of unconnected sockets.
     #[arg(long, default_value_t = limits::UDP_FLOWS_MAX)]
     udp_flows_max: u32,
@@ -193,6 +196,7 @@ impl LimitArgs {
             tables_max: self.tables_max,
             slots_max: self.slots_max,
             backends_max: self.backends_max,
+            sockets_max: self.sockets_max,
             udp_flows_max: self.udp_flows_max,
             affinities_max: self.affinities_max,
             networks_max: self.networks_max,

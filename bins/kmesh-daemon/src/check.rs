@@ -16,7 +16,7 @@ pub fn check(dir: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut directory = Directory::open(dir, args.resource_options())
         .with_context(|| format!("{} cannot be read", dir.display()))?;
     let update = directory.reload();
-    for problem in &update.problems {
+    for problem in update.problems.iter() {
         println!("{problem}");
     }
     let node = args.node().completed(&update.snapshot);

@@ -23,20 +23,20 @@ pub fn config(snapshot: &Snapshot) -> ConfigDump {
 fn workload_dump(workload: &Workload) -> WorkloadDump {
     let label = |key: &str| workload.labels.get(key).cloned().unwrap_or_default();
     WorkloadDump {
-        uid: workload.uid.clone(),
+        uid: workload.uid(),
         addresses: workload.addresses.iter().map(IpAddr::to_string).collect(),
         protocol: "NONE".into(),
         name: workload.name.name.clone(),
         namespace: workload.name.namespace.clone(),
-        service_account: workload.service_account.clone(),
+        service_account: workload.service_account.to_string(),
         workload_name: workload.name.name.clone(),
         workload_type: "POD".into(),
         canonical_name: label("service.istio.io/canonical-name"),
         canonical_revision: label("service.istio.io/canonical-revision"),
-        cluster_id: workload.cluster.clone(),
-        locality: locality_dump(&workload.locality),
-        node: workload.node.clone(),
-        network: workload.network.clone(),
+        cluster_id: workload.topology.cluster.clone(),
+        locality: locality_dump(&workload.topology.locality),
+        node: workload.topology.node.clone(),
+        network: workload.topology.network.clone(),
         status: status_of(workload.health).into(),
         services: workload.services.iter().map(ToString::to_string).collect(),
         ..WorkloadDump::default()
@@ -97,8 +97,8 @@ fn endpoint_dump(endpoint: &Endpoint) -> EndpointDump {
         address: endpoint.address.to_string(),
         status: status_of(endpoint.health).into(),
         weight: endpoint.weight,
-        locality: locality_dump(&endpoint.locality),
-        node: endpoint.node.clone(),
+        locality: locality_dump(&endpoint.topology.locality),
+        node: endpoint.topology.node.clone(),
         ports: endpoint
             .target_ports
             .iter()
@@ -133,7 +133,7 @@ fn status_of(health: Health) -> &'static str {
 pub fn bpf(layout: &Layout, snapshot: &Snapshot) -> BpfDump {
     let uids = uids(snapshot);
     let uid_of = |address: &IpAddress, index: u32| {
-        uids.get(&address.ip()).map_or_else(|| index.to_string(), |uid| (*uid).to_owned())
+        uids.get(&address.ip()).map_or_else(|| index.to_string(), String::clone)
     };
     let backends = layout.backends();
     let indices: BTreeMap<IpAddress, u32> = backends.iter().map(|(i, a)| (*a, *i)).collect();
@@ -179,11 +179,9 @@ pub fn bpf(layout: &Layout, snapshot: &Snapshot) -> BpfDump {
     }
 }
 
-fn uids(snapshot: &Snapshot) -> BTreeMap<IpAddr, &str> {
+fn uids(snapshot: &Snapshot) -> BTreeMap<IpAddr, String> {
     let workloads = snapshot.workloads.values();
-    workloads
-        .flat_map(|w| w.addresses.iter().map(move |address| (*address, w.uid.as_str())))
-        .collect()
+    workloads.flat_map(|w| w.addresses.iter().map(move |address| (*address, w.uid()))).collect()
 }
 
 fn targets<'a>(placement: &Placement<'a>) -> &'a [Target] {

@@ -55,6 +55,8 @@ fn maps(agent: &Agent, resolvers: usize) -> Vec<MapFill> {
             entries: match map.name {
                 "enrolments" => agent.enrolments.count() as u64,
                 "resolvers" => resolvers as u64,
+                "sockets" => agent.datapath.maps().socket_count().unwrap_or(0) as u64,
+                "affinities" => agent.datapath.maps().affinity_count().unwrap_or(0) as u64,
                 "udp_flows" => agent.datapath.maps().udp_flow_count().unwrap_or(0) as u64,
                 "counters" => u64::from(map.entries_max),
                 name => layout.iter().find(|(n, _)| *n == name).map_or(0, |(_, used)| *used),

@@ -136,21 +136,31 @@ enum socket_direction {
 	DIRECTION_INBOUND = 2,
 };
 
-/* Socket storage `sockets`: what a socket dialled, and where it was sent. */
+enum socket_state {
+	SOCKET_DIALLED = 0,	/* no state callback will come */
+	SOCKET_CONNECTING = 1,	/* counted in `loads`, with state callbacks from here on */
+	SOCKET_ESTABLISHED = 2, /* reported as opened */
+};
+
+/*
+ * Value of `sockets`: what a socket dialled, and where it was sent. Key: the address of the
+ * kernel's socket, a __u64.
+ */
 struct socket_meta {
 	struct ip_address original_address;
 	struct ip_address backend_address;
 	__be16 original_port;
 	__be16 backend_port;
 	__u8 direction;
-	__u8 established;
+	__u8 state; /* enum socket_state */
 	__u8 balanced;
 	__u8 protocol;
 	__u32 backend;
-	__u32 incarnation; /* of the backend; counted in `loads` while not 0 */
+	__u32 incarnation; /* of the backend */
 	__u64 started_ns;
 	__u64 netns_cookie;
-	__u64 reserved[2];
+	__u64 socket_cookie;
+	__u64 reserved;
 };
 
 enum flow_direction {

@@ -36,6 +36,7 @@ static __always_inline void event_from_meta(struct connection_event *event,
 {
 	event->started_ns = meta->started_ns;
 	event->netns_cookie = meta->netns_cookie;
+	event->socket_cookie = meta->socket_cookie;
 	event->original_address = meta->original_address;
 	event->original_port = meta->original_port;
 	event->direction = meta->direction;

@@ -108,11 +108,12 @@ struct {
 	__uint(max_entries, AFFINITIES_MAX);
 } affinities __weak SEC(".maps");
 
-/* Writer: programs. What each socket of an enrolled namespace dialled. */
+/* Writer: programs. What each socket of an enrolled namespace dialled: see socket.h. */
 struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__type(key, int);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u64);
 	__type(value, struct socket_meta);
+	__uint(max_entries, SOCKETS_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } sockets __weak SEC(".maps");
 

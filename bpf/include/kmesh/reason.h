@@ -27,8 +27,8 @@ enum reason {
 	/* A query of a socket that is bound to a device, where the DNS proxy cannot be reached. */
 	REASON_DNS_SOCKET_BOUND = 19,
 
-	/* The traffic went on, but: no memory for socket storage, so no events and no peer name. */
-	REASON_STORAGE_FULL = 32,
+	/* The traffic went on, but: no room in `sockets`, so no events and no peer name. */
+	REASON_SOCKETS_FULL = 32,
 	/* A datagram flow could not be stored: replies carry the backend's address. */
 	REASON_FLOW_FULL = 33,
 	/* The event ring was full. */

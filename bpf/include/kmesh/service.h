@@ -42,6 +42,11 @@ struct dice {
 	__u32 second;
 };
 
+static __always_inline struct dice throw_dice(void)
+{
+	return (struct dice){ bpf_get_prandom_u32(), bpf_get_prandom_u32() };
+}
+
 static __always_inline __u32 extent_first(__u64 extent)
 {
 	return (__u32)extent;

@@ -14,6 +14,9 @@ pub const SLOTS_MAX: u32 = 1_048_576;
 pub const SLOTS_PER_TABLE_MAX: u32 = 4_096;
 /// Backends: distinct endpoint addresses. Index 0 is never used.
 pub const BACKENDS_MAX: u32 = 131_072;
+/// Sockets of enrolled namespaces that are remembered: TCP connections of either direction from
+/// connect() or accept to their end, and connected datagram sockets.
+pub const SOCKETS_MAX: u32 = 262_144;
 /// Datagram flows of unconnected sockets, both directions; the least recently used go first.
 pub const UDP_FLOWS_MAX: u32 = 65_536;
 /// Clients with a session (session affinity), each counted once for each service port; the least
@@ -41,6 +44,8 @@ pub struct Limits {
     pub slots_max: u32,
     /// See [`BACKENDS_MAX`].
     pub backends_max: u32,
+    /// See [`SOCKETS_MAX`].
+    pub sockets_max: u32,
     /// See [`UDP_FLOWS_MAX`].
     pub udp_flows_max: u32,
     /// See [`AFFINITIES_MAX`].
@@ -61,6 +66,7 @@ impl Default for Limits {
             tables_max: TABLES_MAX,
             slots_max: SLOTS_MAX,
             backends_max: BACKENDS_MAX,
+            sockets_max: SOCKETS_MAX,
             udp_flows_max: UDP_FLOWS_MAX,
             affinities_max: AFFINITIES_MAX,
             networks_max: NETWORKS_MAX,

@@ -63,8 +63,8 @@ reasons! {
     WorkloadAddress = 18, "workload_address", Passed;
     /// A DNS query of a socket that is bound to a device, from which the DNS proxy cannot be reached: the resolver itself was asked.
     DnsSocketBound = 19, "dns_socket_bound", Passed;
-    /// No memory for socket storage: the connection works, but getpeername() shows the backend and no event is sent.
-    StorageFull = 32, "storage_full", Degraded;
+    /// No room in the map of sockets: the connection works, but getpeername() shows the backend and no event is sent.
+    SocketsFull = 32, "sockets_full", Degraded;
     /// A datagram flow could not be stored: the reply carries the backend's address.
     FlowFull = 33, "flow_full", Degraded;
     /// The event ring was full and an event was lost.

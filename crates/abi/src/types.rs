@@ -189,7 +189,8 @@ shared! {
 }
 
 shared! {
-    /// Socket storage: what a socket dialled, and where it was sent.
+    /// Value of `sockets`: what a socket dialled, and where it was sent. Key: the address of
+    /// the kernel's socket, a `u64`.
     SocketMeta {
         /// What the application dialled.
         original_address: IpAddress,
@@ -201,22 +202,24 @@ shared! {
         backend_port: Be16,
         /// 1 outbound, 2 inbound.
         direction: u8,
-        /// 1 once established.
-        established: u8,
+        /// 0 dialled, 1 connecting, 2 established.
+        state: u8,
         /// 1 when the destination was rewritten.
         balanced: u8,
         /// [`PROTOCOL_TCP`] or [`PROTOCOL_UDP`].
         protocol: u8,
         /// Index into `backends`, or 0.
         backend: u32,
-        /// Of the backend; counted in `loads` while not 0.
+        /// Of the backend.
         incarnation: u32,
         /// CLOCK_MONOTONIC.
         started_ns: u64,
         /// The socket's network namespace.
         netns_cookie: u64,
+        /// `SO_COOKIE` of the socket.
+        socket_cookie: u64,
         /// Zero.
-        reserved: [u64; 2],
+        reserved: u64,
     }
 }
 

@@ -32,7 +32,7 @@ pub fn shares(
             scopes.len() - leading_matches(scopes, endpoint, node)
         }),
         LocalityMode::RegionFailover { failover } => spill_over(endpoints, usable, |endpoint| {
-            region_distance(&endpoint.locality, &node.locality, failover)
+            region_distance(&endpoint.topology.locality, &node.locality, failover)
         }),
         LocalityMode::Distribute(rules) => {
             match rules.iter().find(|(from, _)| from.contains(&node.locality)) {
@@ -105,7 +105,8 @@ fn leading_matches(scopes: &[Scope], endpoint: &Endpoint, node: &Node) -> usize 
 }
 
 fn matches(scope: Scope, endpoint: &Endpoint, node: &Node) -> bool {
-    let (theirs, ours) = (&endpoint.locality, &node.locality);
+    let topology = &endpoint.topology;
+    let (theirs, ours) = (&topology.locality, &node.locality);
     let known_and_equal = |a: &str, b: &str| !a.is_empty() && a == b;
     let region = known_and_equal(&theirs.region, &ours.region);
     let zone = known_and_equal(&theirs.zone, &ours.zone) && theirs.region == ours.region;
@@ -113,10 +114,10 @@ fn matches(scope: Scope, endpoint: &Endpoint, node: &Node) -> bool {
         Scope::Region => region,
         Scope::Zone => zone,
         Scope::Subzone => zone && known_and_equal(&theirs.subzone, &ours.subzone),
-        Scope::Node => known_and_equal(&endpoint.node, &node.name),
+        Scope::Node => known_and_equal(&topology.node, &node.name),
         // An empty cluster or network is the mesh's own, on both sides.
-        Scope::Cluster => endpoint.cluster == node.cluster,
-        Scope::Network => endpoint.network == node.network,
+        Scope::Cluster => topology.cluster == node.cluster,
+        Scope::Network => topology.network == node.network,
     }
 }
 
@@ -150,7 +151,7 @@ fn distribute(
         let members: Vec<usize> = usable
             .iter()
             .copied()
-            .filter(|index| share.locality.contains(&endpoints[*index].locality))
+            .filter(|index| share.locality.contains(&endpoints[*index].topology.locality))
             .collect();
         weights.extend(share_out(endpoints, share.weight_percent.into(), &members));
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use model::{
     Algorithm, Endpoint, Health, LoadBalancing, Locality, LocalityMode, LocalityShare,
-    LocalityWeights, Node, Scope,
+    LocalityWeights, Node, Scope, Topology,
 };
 use proptest::prelude::*;
 
@@ -17,13 +18,10 @@ fn endpoint(weight: u32, locality: &str) -> Endpoint {
     Endpoint {
         workload: None,
         address: IpAddr::from([10, 0, 0, 1]),
-        target_ports: BTreeMap::new(),
+        target_ports: Arc::default(),
         health: Health::Healthy,
         weight,
-        locality: Locality::parse(locality),
-        node: String::new(),
-        network: String::new(),
-        cluster: String::new(),
+        topology: Arc::new(Topology { locality: Locality::parse(locality), ..Topology::default() }),
     }
 }
 
@@ -149,7 +147,7 @@ fn affinity_and_hashing_use_a_table_that_keeps_its_size() {
 #[test]
 fn strict_takes_only_full_matches() {
     let mut endpoints = [endpoint(1, ""), endpoint(1, "")];
-    endpoints[1].node = "n1".into();
+    Arc::make_mut(&mut endpoints[1].topology).node = "n1".into();
     let strict = || LocalityMode::Strict(vec![Scope::Node]);
     assert_eq!(counts(&endpoints, strict(), &node("")), [0, 1]);
     endpoints[1].health = Health::Unhealthy;

@@ -19,6 +19,10 @@ use crate::{Config, Error, Pins, Result, path_error, sys};
 const IMAGE: [&str; 7] =
     ["frontends", "networks", "tables", "slots", "backends", "cursors", "loads"];
 
+/// Keeps the size that it was made with: while programs are swapped, those with the old map and those
+/// with the new one would not know each other's connections.
+const OF_ONE_SIZE: &str = "sockets";
+
 /// A loaded program that waits to be attached.
 pub(crate) struct Program {
     pub name: &'static str,
@@ -86,6 +90,7 @@ fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
         (&mut maps.tables, limits.tables_max),
         (&mut maps.slots, limits.slots_max),
         (&mut maps.backends, limits.backends_max),
+        (&mut maps.sockets, limits.sockets_max),
         (&mut maps.udp_flows, limits.udp_flows_max),
         (&mut maps.affinities, limits.affinities_max),
         (&mut maps.networks, limits.networks_max),
@@ -139,7 +144,14 @@ fn resized(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>> {
         if found != wanted {
             return Err(Error::Schema { path, found, wanted });
         }
-        if info.max_entries != map.max_entries() && map.max_entries() != 0 {
+        if info.max_entries != map.max_entries() && name == OF_ONE_SIZE {
+            tracing::warn!(
+                "map {name} keeps its {} entries and does not get {}: its size changes with \
+                 `kmesh-daemon uninstall` only, as it knows every open connection",
+                info.max_entries,
+                map.max_entries()
+            );
+        } else if info.max_entries != map.max_entries() && map.max_entries() != 0 {
             tracing::info!(map = name, from = info.max_entries, to = map.max_entries(), "resized");
             resized.push(name);
         }
@@ -187,6 +199,7 @@ fn programs(skel: &KmeshSkel<'_>) -> Result<Vec<Program>> {
     let progs = &skel.progs;
     [
         ("kmesh_sockops", &progs.kmesh_sockops, raw::BPF_CGROUP_SOCK_OPS),
+        ("kmesh_sock_release", &progs.kmesh_sock_release, raw::BPF_CGROUP_INET_SOCK_RELEASE),
         ("kmesh_getpeername4", &progs.kmesh_getpeername4, raw::BPF_CGROUP_INET4_GETPEERNAME),
         ("kmesh_getpeername6", &progs.kmesh_getpeername6, raw::BPF_CGROUP_INET6_GETPEERNAME),
         ("kmesh_recvmsg4", &progs.kmesh_recvmsg4, raw::BPF_CGROUP_UDP4_RECVMSG),

@@ -325,10 +325,7 @@ impl Maps {
             _ => return Ok(()),
         };
         let before = MapHandle::from_pinned_path(pin).map_err(entry_error(name, pin.display()))?;
-        let entries = before
-            .lookup_batch(BATCH_ENTRIES_MAX as u32, MapFlags::ANY, MapFlags::ANY)
-            .map_err(entry_error(name, "all entries"))?;
-        for (key, value) in entries {
+        for (key, value) in entries(name, &before)? {
             match successor.update(&key, &value, MapFlags::NO_EXIST) {
                 Err(e) if e.kind() == libbpf_rs::ErrorKind::AlreadyExists => {}
                 other => other.map_err(entry_error(name, "an entry of the map before it"))?,
@@ -337,16 +334,28 @@ impl Maps {
         Ok(())
     }
 
+    /// Sockets that are remembered now.
+    ///
+    /// # Errors
+    /// When the kernel refuses a read.
+    pub fn socket_count(&self) -> Result<usize> {
+        Ok(entries("sockets", &self.sockets)?.count())
+    }
+
     /// Datagram flows that are remembered now.
     ///
     /// # Errors
     /// When the kernel refuses a read.
     pub fn udp_flow_count(&self) -> Result<usize> {
-        let entries = self
-            .udp_flows
-            .lookup_batch(BATCH_ENTRIES_MAX as u32, MapFlags::ANY, MapFlags::ANY)
-            .map_err(entry_error("udp_flows", "all entries"))?;
-        Ok(entries.count())
+        Ok(entries("udp_flows", &self.udp_flows)?.count())
+    }
+
+    /// Clients with a session that are remembered now.
+    ///
+    /// # Errors
+    /// When the kernel refuses a read.
+    pub fn affinity_count(&self) -> Result<usize> {
+        Ok(entries("affinities", &self.affinities)?.count())
     }
 
     /// The counter of every reason, over all CPUs.
@@ -368,6 +377,14 @@ impl Maps {
             })
             .collect()
     }
+}
+
+fn entries<'a>(
+    name: &'static str,
+    map: &'a MapHandle,
+) -> Result<impl Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a> {
+    map.lookup_batch(BATCH_ENTRIES_MAX as u32, MapFlags::ANY, MapFlags::ANY)
+        .map_err(entry_error(name, "all entries"))
 }
 
 fn lookup<K: IntoBytes + Immutable, V: FromBytes>(

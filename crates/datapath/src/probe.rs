@@ -88,7 +88,6 @@ fn map_types() -> Vec<Requirement> {
         ("percpu_array", MapType::PercpuArray),
         ("lru_hash", MapType::LruHash),
         ("lpm_trie", MapType::LpmTrie),
-        ("sk_storage", MapType::SkStorage),
         ("ringbuf", MapType::RingBuf),
     ]
     .into_iter()
@@ -101,15 +100,13 @@ fn helpers() -> Vec<Requirement> {
     [
         (CgroupSockAddr, "bpf_get_netns_cookie", raw::BPF_FUNC_get_netns_cookie),
         (CgroupSockAddr, "bpf_get_socket_cookie", raw::BPF_FUNC_get_socket_cookie),
-        (CgroupSockAddr, "bpf_sk_storage_get", raw::BPF_FUNC_sk_storage_get),
-        (CgroupSockAddr, "bpf_sk_storage_delete", raw::BPF_FUNC_sk_storage_delete),
         (CgroupSockAddr, "bpf_set_retval", raw::BPF_FUNC_set_retval),
         (CgroupSockAddr, "bpf_sk_lookup_tcp", raw::BPF_FUNC_sk_lookup_tcp),
         (CgroupSockAddr, "bpf_sk_lookup_udp", raw::BPF_FUNC_sk_lookup_udp),
         (CgroupSockAddr, "bpf_sk_release", raw::BPF_FUNC_sk_release),
         (CgroupSockAddr, "bpf_ringbuf_reserve", raw::BPF_FUNC_ringbuf_reserve),
         (SockOps, "bpf_get_netns_cookie", raw::BPF_FUNC_get_netns_cookie),
-        (SockOps, "bpf_sk_storage_get", raw::BPF_FUNC_sk_storage_get),
+        (SockOps, "bpf_get_socket_cookie", raw::BPF_FUNC_get_socket_cookie),
         (SockOps, "bpf_skc_to_tcp_sock", raw::BPF_FUNC_skc_to_tcp_sock),
         (SockOps, "bpf_sock_ops_cb_flags_set", raw::BPF_FUNC_sock_ops_cb_flags_set),
     ]

@@ -37,7 +37,7 @@ pub struct LinkInfo {
 pub struct MapFill {
     /// Its name.
     pub name: &'static str,
-    /// Entries it can hold; 0 for socket storage, which has no limit of its own.
+    /// Entries it can hold.
     pub entries_max: u32,
     /// Kernel memory, as accounted by the kernel.
     pub bytes: u64,

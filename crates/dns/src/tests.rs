@@ -11,7 +11,6 @@ mod schedule;
 mod serving;
 mod table;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,8 +20,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use model::{
-    Endpoint, Health, LoadBalancing, Locality, Map, Service, ServiceName, Snapshot, Source,
-    WorkloadName,
+    Endpoint, Health, LoadBalancing, Map, Service, ServiceName, Snapshot, Source, WorkloadName,
 };
 use runtime::shutdown::{self, Trigger};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,15 +73,12 @@ pub(crate) fn entry(namespace: &str, host: &str, addresses: &[&str]) -> Service 
 
 pub(crate) fn endpoint(workload: Option<&str>, address: &str, health: Health) -> Endpoint {
     Endpoint {
-        workload: workload.map(|name| WorkloadName::new("shop", name)),
+        workload: workload.map(|name| Arc::new(WorkloadName::new("shop", name))),
         address: ip(address),
-        target_ports: BTreeMap::new(),
+        target_ports: Arc::default(),
         health,
         weight: 1,
-        locality: Locality::default(),
-        node: String::new(),
-        network: String::new(),
-        cluster: String::new(),
+        topology: Arc::default(),
     }
 }
 

@@ -4,16 +4,18 @@
 #![forbid(unsafe_code)]
 
 mod locality;
+mod map;
 mod name;
 mod service;
 mod snapshot;
 mod workload;
 
-pub use locality::{Locality, LocalityShare, LocalityWeights, Scope};
+pub use locality::{Locality, LocalityShare, LocalityWeights, Scope, Topology};
+pub use map::{Difference, Map, diff};
 pub use name::{ServiceName, WorkloadName};
 pub use service::{
     AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, LocalityMode, NodePort, Protocol,
-    Service, ServicePort, Source, UnresolvedEndpoint,
+    Service, ServicePort, Source, TargetPorts, UnresolvedEndpoint,
 };
-pub use snapshot::{Map, Node, NodeFacts, OutboundPolicy, Snapshot};
+pub use snapshot::{Node, NodeFacts, OutboundPolicy, Snapshot};
 pub use workload::Workload;

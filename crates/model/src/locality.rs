@@ -13,6 +13,19 @@ pub struct Locality {
     pub subzone: String,
 }
 
+/// Where something runs, which much has in common; empty parts are not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Topology {
+    /// Region, zone and subzone.
+    pub locality: Locality,
+    /// Name of its node.
+    pub node: String,
+    /// Name of its network, empty for the mesh's own.
+    pub network: String,
+    /// Name of its cluster, empty for the mesh's own.
+    pub cluster: String,
+}
+
 /// One step of a routing preference, as in `LoadBalancing.Scope` of Istio's workload API. A scope
 /// matches when the node's value and the endpoint's are equal and not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::{Locality, LocalityWeights, Scope, ServiceName, WorkloadName};
+use crate::{Locality, LocalityWeights, Scope, ServiceName, Topology, WorkloadName};
 
 /// Transport protocol of a service port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,28 +91,24 @@ pub struct AddressBlock {
     pub prefix_bits: u8,
 }
 
-/// One address that serves a service.
+/// Ports of an endpoint by the service's (port, protocol). A port that is missing is not served.
+pub type TargetPorts = BTreeMap<(u16, Protocol), u16>;
+
+/// One address that serves a service. There may be very many: what they have in common is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The workload behind it, when it has a name.
-    pub workload: Option<WorkloadName>,
+    pub workload: Option<Arc<WorkloadName>>,
     /// Its address.
     pub address: IpAddr,
-    /// Its own port for each port of the service, by the service's (port, protocol). A port that is
-    /// missing here is not served by this endpoint.
-    pub target_ports: BTreeMap<(u16, Protocol), u16>,
+    /// Its own port for each port of the service.
+    pub target_ports: Arc<TargetPorts>,
     /// May it be chosen?
     pub health: Health,
     /// Relative weight; 0 takes no traffic.
     pub weight: u32,
     /// Where it runs.
-    pub locality: Locality,
-    /// Name of its node, empty when unknown.
-    pub node: String,
-    /// Name of its network, empty for the mesh's own.
-    pub network: String,
-    /// Name of its cluster, empty for the mesh's own.
-    pub cluster: String,
+    pub topology: Arc<Topology>,
 }
 
 /// An endpoint, or several, behind a name that must be resolved.
@@ -123,21 +120,15 @@ pub struct UnresolvedEndpoint {
     /// (`DNS`).
     pub first_address_only: bool,
     /// As in [`Endpoint`].
-    pub workload: Option<WorkloadName>,
+    pub workload: Option<Arc<WorkloadName>>,
     /// As in [`Endpoint`].
-    pub target_ports: BTreeMap<(u16, Protocol), u16>,
+    pub target_ports: Arc<TargetPorts>,
     /// As in [`Endpoint`].
     pub health: Health,
     /// Weight of the name; each of its addresses has it.
     pub weight: u32,
     /// As in [`Endpoint`].
-    pub locality: Locality,
-    /// As in [`Endpoint`].
-    pub node: String,
-    /// As in [`Endpoint`].
-    pub network: String,
-    /// As in [`Endpoint`].
-    pub cluster: String,
+    pub topology: Arc<Topology>,
 }
 
 /// Whether an endpoint may be chosen.
@@ -226,10 +217,7 @@ impl UnresolvedEndpoint {
             target_ports: self.target_ports.clone(),
             health: self.health,
             weight: self.weight,
-            locality: self.locality.clone(),
-            node: self.node.clone(),
-            network: self.network.clone(),
-            cluster: self.cluster.clone(),
+            topology: self.topology.clone(),
         }
     }
 }

@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Locality, Service, ServiceName, Workload, WorkloadName};
-
-/// A sorted map whose clone costs nothing and shares what is not changed afterwards. `diff` of two
-/// such maps costs what differs and not what they hold.
-pub type Map<K, V> = imbl::OrdMap<K, V>;
+use crate::{Locality, Map, Service, ServiceName, Workload, WorkloadName};
 
 /// The mesh as one node sees it. Parts that did not change are shared with the snapshot before, so
 /// that the work after a change is in proportion to the change.
@@ -17,7 +13,7 @@ pub struct Snapshot {
     /// All services.
     pub services: Map<ServiceName, Arc<Service>>,
     /// All workloads.
-    pub workloads: Map<WorkloadName, Arc<Workload>>,
+    pub workloads: Map<Arc<WorkloadName>, Arc<Workload>>,
     /// Labels of each namespace.
     pub namespaces: Map<String, Arc<BTreeMap<String, String>>>,
     /// What is known of each node, by its name.

@@ -4,31 +4,35 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Health, Locality, ServiceName, WorkloadName};
+use crate::{Health, ServiceName, Topology, WorkloadName};
 
-/// A Pod, a VM or a process with addresses of its own.
+/// A Pod, a VM or a process with addresses of its own. There may be very many: what they have in
+/// common is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// Namespace and name.
-    pub name: WorkloadName,
-    /// Unique id as Istio forms it, such as `Kubernetes//Pod/<namespace>/<name>`.
-    pub uid: String,
+    pub name: Arc<WorkloadName>,
+    /// What its [`Workload::uid`] begins with: cluster, API group and kind.
+    pub uid_prefix: Arc<str>,
     /// Its addresses.
-    pub addresses: Vec<IpAddr>,
-    /// Its labels, which many workloads have in common.
+    pub addresses: Box<[IpAddr]>,
+    /// Its labels.
     pub labels: Arc<BTreeMap<String, String>>,
     /// Kubernetes service account, empty when unknown.
-    pub service_account: String,
+    pub service_account: Arc<str>,
     /// Where it runs.
-    pub locality: Locality,
-    /// Name of its node, empty when unknown.
-    pub node: String,
-    /// Name of its network, empty for the mesh's own.
-    pub network: String,
-    /// Name of its cluster, empty for the mesh's own.
-    pub cluster: String,
+    pub topology: Arc<Topology>,
     /// Health.
     pub health: Health,
     /// Services that it serves.
-    pub services: Vec<ServiceName>,
+    pub services: Arc<[ServiceName]>,
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// Unique id as Istio forms it, such as `Kubernetes//Pod/<namespace>/<name>`.
+    pub fn uid(&self) -> String {
+        format!("{}/{}", self.uid_prefix, self.name)
+    }
 }

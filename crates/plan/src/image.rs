@@ -1,18 +1,15 @@
 //! What the maps should say, service by service, without any index.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use abi::{FrontendKey, IpAddress, PROTOCOL_TCP, PROTOCOL_UDP, SlotSource, SlotTable};
 use model::{
-    AddressBlock, Algorithm, Endpoint, LoadBalancing, LocalityMode, Node, OutboundPolicy, Protocol,
-    Scope, Service, ServiceName, ServicePort, Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, LoadBalancing, LocalityMode, Map, Node, OutboundPolicy,
+    Protocol, Scope, Service, ServiceName, ServicePort, Snapshot, Source,
 };
 
-/// Blocks that the addresses of workloads are grouped into, so that a change of one workload does
-/// not touch all.
-const WORKLOAD_GROUPS: u32 = 256;
+use crate::workload_addresses::WorkloadAddresses;
 
 /// One slot: where a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,7 +80,7 @@ pub struct ServiceImage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// By name; services that did not change are shared with the image before.
-    pub services: BTreeMap<ServiceName, Arc<ServiceImage>>,
+    pub services: Map<ServiceName, Arc<ServiceImage>>,
 }
 
 /// Compiles one service for one node.
@@ -92,6 +89,8 @@ pub fn compile(service: &Service, node: &Node, slots_per_table_max: u32) -> Serv
     let mut image = ServiceImage::default();
     compiler.family(&mut image, IpAddr::is_ipv4);
     compiler.family(&mut image, IpAddr::is_ipv6);
+    image.tables.shrink_to_fit();
+    image.frontends.shrink_to_fit();
     image
 }
 
@@ -227,36 +226,16 @@ fn number(protocol: Protocol) -> u8 {
     }
 }
 
-/// The addresses of workloads, which REGISTRY_ONLY must let pass, as pseudo services whose names no
-/// real one can have.
-fn workload_addresses(snapshot: &Snapshot) -> BTreeMap<ServiceName, ServiceImage> {
-    let services = snapshot.services.values();
-    let virtual_ips: std::collections::BTreeSet<IpAddr> =
-        services.flat_map(|service| service.addresses.iter().copied()).collect();
-    let addresses: std::collections::BTreeSet<IpAddr> = snapshot
-        .workloads
-        .values()
-        .flat_map(|workload| workload.addresses.iter().copied())
-        .chain(snapshot.services.values().flat_map(|s| s.endpoints.iter().map(|e| e.address)))
-        .filter(|address| !virtual_ips.contains(address))
-        .collect();
-    let mut groups: BTreeMap<ServiceName, ServiceImage> = BTreeMap::new();
-    for address in addresses {
-        let key = FrontendKey::whole_address(address);
-        let group = u32::from(key.address.word[15]) % WORKLOAD_GROUPS;
-        let name = ServiceName::new("", format!("workload addresses {group}"));
-        let frontend = FrontendImage { place: Place::Address(key), action: Action::Workload };
-        groups.entry(name).or_default().frontends.push(frontend);
-    }
-    groups
-}
-
 /// Compiles snapshots one after the other, and services only when they changed.
 pub struct Planner {
     node: Node,
     slots_per_table_max: u32,
-    compiled: BTreeMap<ServiceName, (Arc<Service>, Arc<ServiceImage>)>,
-    workload_addresses: BTreeMap<ServiceName, Arc<ServiceImage>>,
+    /// What the image was compiled from.
+    snapshot: Snapshot,
+    image: Image,
+    workload_addresses: WorkloadAddresses,
+    /// The node is another than the image was compiled for.
+    is_stale: bool,
 }
 
 impl Planner {
@@ -265,17 +244,17 @@ impl Planner {
         Self {
             node,
             slots_per_table_max,
-            compiled: BTreeMap::new(),
-            workload_addresses: BTreeMap::new(),
+            snapshot: Snapshot::default(),
+            image: Image::default(),
+            workload_addresses: WorkloadAddresses::default(),
+            is_stale: false,
         }
     }
 
     /// Changes what the node knows of itself; everything is compiled anew if it differs.
     pub fn set_node(&mut self, node: Node) {
-        if node != self.node {
-            self.node = node;
-            self.compiled.clear();
-        }
+        self.is_stale |= node != self.node;
+        self.node = node;
     }
 
     /// The node that plans are made for.
@@ -283,32 +262,50 @@ impl Planner {
         &self.node
     }
 
-    /// The image of `snapshot`.
+    /// The image of `snapshot`, at the cost of what differs from the snapshot before.
     pub fn image(&mut self, snapshot: &Snapshot) -> Image {
-        let mut before = std::mem::take(&mut self.compiled);
-        for (name, service) in &snapshot.services {
-            let image = match before.remove(name) {
-                Some((old, image)) if Arc::ptr_eq(&old, service) || old == *service => image,
-                _ => Arc::new(compile(service, &self.node, self.slots_per_table_max)),
-            };
-            self.compiled.insert(name.clone(), (Arc::clone(service), image));
+        let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
+        for service in model::diff(&before.services, &snapshot.services) {
+            match service.new {
+                Some(new) => self.compile(service.key, new),
+                None => drop(self.image.services.remove(service.key)),
+            }
         }
-        self.update_workload_addresses(snapshot);
-        let services =
-            self.compiled.iter().map(|(name, (_, image))| (name.clone(), Arc::clone(image)));
-        let addresses =
-            self.workload_addresses.iter().map(|(name, image)| (name.clone(), Arc::clone(image)));
-        Image { services: services.chain(addresses).collect() }
+        if std::mem::take(&mut self.is_stale) {
+            snapshot.services.iter().for_each(|(name, service)| self.compile(name, service));
+        }
+        self.let_workloads_pass();
+        self.image.clone()
     }
 
-    fn update_workload_addresses(&mut self, snapshot: &Snapshot) {
-        let before = std::mem::take(&mut self.workload_addresses);
-        if self.node.outbound_policy == OutboundPolicy::AllowAny {
-            return;
+    fn compile(&mut self, name: &ServiceName, service: &Service) {
+        let image = compile(service, &self.node, self.slots_per_table_max);
+        put(&mut self.image.services, name, image);
+    }
+
+    /// REGISTRY_ONLY must let the addresses of workloads pass.
+    fn let_workloads_pass(&mut self) {
+        let snapshot = match self.node.outbound_policy {
+            OutboundPolicy::AllowAny => &Snapshot::default(),
+            OutboundPolicy::RegistryOnly => &self.snapshot,
+        };
+        for (name, image) in self.workload_addresses.update(snapshot) {
+            if image.frontends.is_empty() {
+                self.image.services.remove(&name);
+            } else {
+                put(&mut self.image.services, &name, image);
+            }
         }
-        for (name, image) in workload_addresses(snapshot) {
-            let same = before.get(&name).filter(|known| ***known == image).cloned();
-            self.workload_addresses.insert(name, same.unwrap_or_else(|| Arc::new(image)));
-        }
+    }
+}
+
+/// Enters an image, unless an equal one is there.
+fn put(
+    services: &mut Map<ServiceName, Arc<ServiceImage>>,
+    name: &ServiceName,
+    image: ServiceImage,
+) {
+    if services.get(name).is_none_or(|known| **known != image) {
+        services.insert(name.clone(), Arc::new(image));
     }
 }

@@ -64,8 +64,6 @@ struct PlacedService {
     /// For each table of the image; `None` where there was no room.
     tables: Vec<Option<Placed>>,
     blocks: BTreeSet<AddressBlock>,
-    /// False when a part had no place: the next change tries again.
-    complete: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +87,11 @@ pub(crate) struct Retired {
 #[derive(Clone, Debug)]
 pub struct Layout {
     limits: Limits,
+    /// What the maps should say as of the last change.
+    image: Image,
     services: BTreeMap<ServiceName, PlacedService>,
+    /// Services of which a part had no place: the next change tries again.
+    incomplete: BTreeSet<ServiceName>,
     pub(crate) frontends: BTreeMap<FrontendKey, PlacedFrontend>,
     pub(crate) tables: Indices,
     pub(crate) runs: Runs,
@@ -116,7 +118,9 @@ impl Layout {
     /// Empty maps of these sizes.
     pub fn new(limits: Limits) -> Self {
         Self {
+            image: Image::default(),
             services: BTreeMap::new(),
+            incomplete: BTreeSet::new(),
             frontends: BTreeMap::new(),
             tables: Indices::new(0, limits.tables_max),
             runs: Runs::new(limits.slots_max),
@@ -131,21 +135,20 @@ impl Layout {
         }
     }
 
-    /// The writes that lead to `next`. The layout is then that of `next`: if a write fails, recover
-    /// from what the maps hold.
+    /// The writes that lead to `next`, at the cost of what differs from the image before. The layout
+    /// is then that of `next`: if a write fails, recover from what the maps hold.
     pub fn change_to(&mut self, next: &Image) -> Change {
         let mut steps = Steps::default();
-        let gone: Vec<ServiceName> = self
-            .services
-            .keys()
-            .filter(|name| !next.services.contains_key(*name))
-            .cloned()
-            .collect();
-        for name in gone {
-            self.remove_service(&name, &mut steps);
+        let before = std::mem::replace(&mut self.image, next.clone());
+        let incomplete = std::mem::take(&mut self.incomplete);
+        let mut changed: BTreeMap<&ServiceName, &Arc<ServiceImage>> =
+            incomplete.iter().filter_map(|name| next.services.get_key_value(name)).collect();
+        for service in model::diff(&before.services, &next.services) {
+            match service.new {
+                Some(image) => drop(changed.insert(service.key, image)),
+                None => self.remove_service(service.key, &mut steps),
+            }
         }
-        let changed: Vec<_> =
-            next.services.iter().filter(|(name, image)| !self.is_placed(name, image)).collect();
         // Frontends that move from one service to another are free before they are taken.
         for (name, image) in &changed {
             self.disown_frontends(name, image, &mut steps);
@@ -218,12 +221,6 @@ impl Layout {
         ]
     }
 
-    fn is_placed(&self, name: &ServiceName, image: &Arc<ServiceImage>) -> bool {
-        self.services.get(name).is_some_and(|placed| {
-            (Arc::ptr_eq(&placed.image, image) || placed.image == *image) && placed.complete
-        })
-    }
-
     fn remove_service(&mut self, name: &ServiceName, steps: &mut Steps) {
         self.disown_frontends(name, &ServiceImage::default(), steps);
         if let Some(placed) = self.services.remove(name) {
@@ -272,8 +269,10 @@ impl Layout {
             }
         }
         self.drop_blocks(&old_blocks, &blocks, steps);
-        let complete = steps.problems.len() == problems_before;
-        let placed = PlacedService { image: Arc::clone(image), tables, blocks, complete };
+        if steps.problems.len() > problems_before {
+            self.incomplete.insert(name.clone());
+        }
+        let placed = PlacedService { image: Arc::clone(image), tables, blocks };
         self.services.insert(name.clone(), placed);
     }
 

@@ -11,8 +11,8 @@ use abi::{
     SlotSource, SlotTable, Write,
 };
 use model::{
-    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, NodePort,
-    OutboundPolicy, Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Node, NodePort, OutboundPolicy,
+    Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
 };
 use proptest::prelude::*;
 
@@ -25,6 +25,7 @@ const LIMITS: Limits = Limits {
     tables_max: 32,
     slots_max: 1_024,
     backends_max: 64,
+    sockets_max: 4,
     udp_flows_max: 4,
     affinities_max: 4,
     networks_max: 8,
@@ -161,13 +162,10 @@ fn endpoint(last: u8, target: u16, port: u16, healthy: bool) -> Endpoint {
     Endpoint {
         workload: None,
         address: IpAddr::from([10, 0, 0, last]),
-        target_ports: BTreeMap::from([((port, Protocol::Tcp), target)]),
+        target_ports: Arc::new([((port, Protocol::Tcp), target)].into()),
         health: if healthy { Health::Healthy } else { Health::Unhealthy },
         weight: 1,
-        locality: Locality::default(),
-        node: String::new(),
-        network: String::new(),
-        cluster: String::new(),
+        topology: Arc::default(),
     }
 }
 
@@ -284,6 +282,23 @@ fn an_endpoint_change_is_one_flip_and_touches_no_frontend() {
         ),
         "{writes:?}"
     );
+}
+
+#[test]
+fn a_change_of_one_service_leaves_the_images_of_all_others_alone() {
+    let mut planner = Planner::new(Node::default(), 64);
+    let name = |number: u8| ServiceName::new("ns", format!("s{number}"));
+    let one = |number: u8, to| {
+        service(&format!("s{number}"), &[vip(number)], &[80], vec![endpoint(to, 80, 80, true)])
+    };
+    let mut snapshot = snapshot((1..100).map(|number| one(number, number)).collect());
+    let before = planner.image(&snapshot);
+    snapshot.services.insert(name(50), Arc::new(one(50, 200)));
+    let after = planner.image(&snapshot);
+    let changed: Vec<_> = model::diff(&before.services, &after.services).map(|it| it.key).collect();
+    assert_eq!(changed, [&name(50)]);
+    let is_same = |n: u8| Arc::ptr_eq(&before.services[&name(n)], &after.services[&name(n)]);
+    assert!((1..100).all(|number| is_same(number) == (number != 50)));
 }
 
 #[test]
@@ -419,7 +434,7 @@ fn node_ports_and_external_addresses_lead_inside_and_local_ones_stay_on_the_node
         &[80],
         vec![endpoint(1, 80, 80, true), endpoint(2, 80, 80, true)],
     );
-    web.endpoints[1].node = "here".into();
+    Arc::make_mut(&mut web.endpoints[1].topology).node = "here".into();
     web.node_ports = vec![NodePort { node_port: 30080, port: 80, protocol: Protocol::Tcp }];
     web.external_addresses = vec![[203, 0, 113, 1].into()];
     let node =
@@ -544,6 +559,28 @@ proptest! {
         change(&mut layout, &mut kernel, &Image::default());
         prop_assert!(kernel.frontends.is_empty());
         prop_assert_eq!(layout.fill().map(|(_, used)| used), [0; 5]);
+    }
+
+    #[test]
+    fn a_planner_says_the_same_whatever_it_planned_before(
+        states in prop::collection::vec(random_services(), 1..6),
+        moves in prop::collection::vec(any::<bool>(), 6),
+    ) {
+        let node = |registry_only, name: &str| Node {
+            name: name.into(),
+            outbound_policy: match registry_only {
+                true => OutboundPolicy::RegistryOnly,
+                false => OutboundPolicy::AllowAny,
+            },
+            ..Node::default()
+        };
+        let mut planner = Planner::new(node(true, ""), 64);
+        for (services, moves) in states.into_iter().zip(moves) {
+            let node = if moves { node(false, "elsewhere") } else { node(true, "") };
+            planner.set_node(node.clone());
+            let snapshot = snapshot(services);
+            prop_assert_eq!(planner.image(&snapshot), Planner::new(node, 64).image(&snapshot));
+        }
     }
 
     #[test]

@@ -48,11 +48,11 @@ impl Directory {
             Touched::Names(names) => self.scanner.some(names),
         };
         match changes {
-            Ok(changes) => self.store.update(&changes),
+            Ok(changes) => self.store.update(changes),
             Err(error) => {
-                let mut update = self.store.current();
-                update.problems.push(self.unreadable(&error));
-                update
+                let update = self.store.current();
+                let problems = update.problems.iter().cloned().chain([self.unreadable(&error)]);
+                Update { problems: problems.collect(), ..update }
             }
         }
     }

@@ -199,7 +199,7 @@ proptest! {
                 };
             }
             let before = store.snapshot();
-            let (fast, slow) = (store.update(&changes), slow.apply_slowly(&files));
+            let (fast, slow) = (store.update(changes), slow.apply_slowly(&files));
             prop_assert_eq!(&*fast.snapshot, &*slow.snapshot);
             prop_assert_eq!(&fast.problems, &slow.problems);
             prop_assert_eq!(before == fast.snapshot, Arc::ptr_eq(&before, &fast.snapshot));

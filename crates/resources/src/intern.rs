@@ -9,15 +9,17 @@ use crate::object::{Body, Labels, Object, Site};
 /// How many values a pool has at least before it looks for some that nobody uses any more.
 const SWEEP_MIN: usize = 1024;
 
-/// What workloads tend to have in common.
+/// What the objects of workloads tend to have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
     labels: Pool<Labels>,
     sites: Pool<Site>,
+    names: Pool<str>,
 }
 
+/// Equal values, each kept once.
 #[derive(Debug)]
-struct Pool<T> {
+pub(crate) struct Pool<T: ?Sized> {
     values: HashSet<Arc<T>>,
     sweep_at: usize,
 }
@@ -35,6 +37,12 @@ impl Interner {
                     self.sites.intern(&mut destination.site);
                 }
             }
+            Body::EndpointSlice(slice) => {
+                for endpoint in &mut slice.endpoints {
+                    self.names.intern(&mut endpoint.node);
+                    self.names.intern(&mut endpoint.zone);
+                }
+            }
             Body::ServiceEntry(entry) => {
                 entry.endpoints.iter_mut().for_each(|it| self.sites.intern(&mut it.site));
             }
@@ -45,8 +53,9 @@ impl Interner {
 
 // === impl Pool ===
 
-impl<T: Eq + Hash> Pool<T> {
-    fn intern(&mut self, value: &mut Arc<T>) {
+impl<T: Eq + Hash + ?Sized> Pool<T> {
+    /// Replaces a value by an equal one, if there is one.
+    pub(crate) fn intern(&mut self, value: &mut Arc<T>) {
         if let Some(known) = self.values.get(value) {
             *value = known.clone();
             return;
@@ -59,7 +68,7 @@ impl<T: Eq + Hash> Pool<T> {
     }
 }
 
-impl<T> Default for Pool<T> {
+impl<T: ?Sized> Default for Pool<T> {
     fn default() -> Self {
         Self { values: HashSet::new(), sweep_at: SWEEP_MIN }
     }

@@ -91,8 +91,8 @@ pub(crate) struct SlicePort {
 pub(crate) struct SliceEndpoint {
     pub(crate) address: IpAddr,
     pub(crate) health: Health,
-    pub(crate) node: String,
-    pub(crate) zone: String,
+    pub(crate) node: Arc<str>,
+    pub(crate) zone: Arc<str>,
     pub(crate) pod: Option<Arc<WorkloadName>>,
 }
 
@@ -125,6 +125,8 @@ pub(crate) enum Resolution {
 /// networking.istio.io WorkloadEntry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkloadEntry {
+    /// Namespace and name of the object.
+    pub(crate) name: Arc<WorkloadName>,
     pub(crate) labels: Arc<Labels>,
     pub(crate) health: Health,
     /// None while it has no address.

@@ -16,7 +16,7 @@ pub struct Store {
     registry: Registry,
     compiler: Compiler,
     snapshot: Arc<Snapshot>,
-    problems: Vec<Problem>,
+    problems: Arc<[Problem]>,
 }
 
 /// What is in force after a change.
@@ -24,8 +24,9 @@ pub struct Store {
 pub struct Update {
     /// The mesh; the same `Arc` as before when nothing changed.
     pub snapshot: Arc<Snapshot>,
-    /// Everything there is to say about the files now, not only what is new.
-    pub problems: Vec<Problem>,
+    /// Everything there is to say about the files now, not only what is new; the same `Arc` as before
+    /// when it is the same.
+    pub problems: Arc<[Problem]>,
 }
 
 impl Store {
@@ -46,21 +47,24 @@ impl Store {
         for name in self.registry.file_names() {
             changes.entry(name.to_owned()).or_insert(None);
         }
-        self.update(&changes)
+        self.update(changes)
     }
 
     /// Takes some files as they are now, none for one that is not there any more; all others are as
     /// they were. The work is in proportion to the objects of these files, and to the services that
     /// have to do with them.
-    pub fn update(&mut self, files: &BTreeMap<PathBuf, Option<FileContent>>) -> Update {
+    pub fn update(&mut self, files: BTreeMap<PathBuf, Option<FileContent>>) -> Update {
         if let Some(changes) = self.registry.update(files) {
             self.compiler.update(&self.registry, &changes);
             let next = self.compiler.snapshot();
             if !self.is_current(next) {
                 self.snapshot = Arc::new(next.clone());
             }
-            self.problems = self.registry.problems();
-            self.problems.extend(self.compiler.problems(&self.registry));
+            let mut problems = self.registry.problems();
+            problems.extend(self.compiler.problems(&self.registry));
+            if *self.problems != *problems {
+                self.problems = problems.into();
+            }
         }
         self.current()
     }
@@ -98,8 +102,9 @@ impl Store {
         self.compiler = Compiler::default();
         self.compiler.update(&self.registry, &changes);
         self.snapshot = Arc::new(self.compiler.snapshot().clone());
-        self.problems = self.registry.problems();
-        self.problems.extend(self.compiler.problems(&self.registry));
+        let mut problems = self.registry.problems();
+        problems.extend(self.compiler.problems(&self.registry));
+        self.problems = problems.into();
         self.current()
     }
 }

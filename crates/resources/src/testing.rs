@@ -31,7 +31,7 @@ impl Mesh {
     pub(crate) fn apply(&mut self, files: &[(&str, &str)]) {
         let update = self.store.apply(&contents(files));
         self.snapshot = update.snapshot;
-        self.problems = update.problems;
+        self.problems = update.problems.to_vec();
     }
 
     pub(crate) fn keys(&self) -> Vec<String> {
@@ -87,7 +87,7 @@ pub(crate) fn contents(files: &[(&str, &str)]) -> BTreeMap<PathBuf, FileContent>
 
 fn endpoint_text(endpoint: &model::Endpoint) -> String {
     let mut text = endpoint.address.to_string();
-    for ((port, protocol), target) in &endpoint.target_ports {
+    for ((port, protocol), target) in &*endpoint.target_ports {
         let protocol = if *protocol == model::Protocol::Udp { "/udp" } else { "" };
         text.push_str(&format!(" {port}{protocol}->{target}"));
     }
@@ -97,8 +97,9 @@ fn endpoint_text(endpoint: &model::Endpoint) -> String {
     if endpoint.weight != 1 {
         text.push_str(&format!(" weight={}", endpoint.weight));
     }
-    if endpoint.locality != model::Locality::default() {
-        text.push_str(&format!(" {}", endpoint.locality));
+    let locality = &endpoint.topology.locality;
+    if *locality != model::Locality::default() {
+        text.push_str(&format!(" {locality}"));
     }
     if let Some(workload) = &endpoint.workload {
         text.push_str(&format!(" {}", workload.name));

@@ -51,11 +51,11 @@ fn config() -> ProptestConfig {
 
 fn apply(store: &mut Store, files: &Files) -> (Arc<Snapshot>, Vec<Problem>) {
     let Update { snapshot, problems } = store.apply(files);
-    for problem in &problems {
+    for problem in problems.iter() {
         assert!(!problem.message.is_empty() && !problem.consequence.is_empty(), "{problem:?}");
         assert!(!problem.to_string().contains('\n'));
     }
-    (snapshot, problems)
+    (snapshot, problems.to_vec())
 }
 
 fn file(name: &str, bytes: Vec<u8>) -> Files {

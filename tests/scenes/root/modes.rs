@@ -123,16 +123,37 @@ fn a_service_entry_answers_for_every_address_of_its_block() {
     }
 }
 
+/// The service `web` with a node port and an external address.
+fn exposed(bench: &Bench) -> String {
+    let spec = "spec:\n  type: NodePort\n  externalIPs: [203.0.113.7]\n";
+    let web = bench.web(&["red"]).replacen("spec:\n", spec, 1);
+    web.replacen("port: 80\n", &format!("port: 80\n      nodePort: {NODE_PORT}\n"), 1)
+}
+
+#[test]
+fn a_node_port_is_dialled_where_the_node_object_says() {
+    let bench = Bench::new("node-object", &["red"]);
+    let node = |address: Ipv4Addr| {
+        format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{name: node}}\n\
+             status: {{addresses: [{{type: InternalIP, address: {address}}}]}}\n"
+        )
+    };
+    bench.scene.config("web.yaml", exposed(&bench));
+    bench.scene.config("node.yaml", node(NODE));
+    let daemon = bench.start();
+    assert_eq!(bench.who((NODE, NODE_PORT)), "red");
+    let moved = Ipv4Addr::new(192, 0, 2, 2);
+    bench.apply(&daemon, "node.yaml", node(moved));
+    assert_eq!(bench.who((moved, NODE_PORT)), "red");
+    let dump = success(&daemon.kmeshctl(&["dump", "dual-engine", "--bpf"]));
+    assert!(!dump.contains(&NODE.to_string()), "nothing is left at the old address: {dump}");
+}
+
 #[test]
 fn a_node_port_leads_to_the_service() {
     let bench = Bench::new("node-port", &["red"]);
-    let web = bench.web(&["red"]).replacen(
-        "spec:\n",
-        "spec:\n  type: NodePort\n  externalIPs: [203.0.113.7]\n",
-        1,
-    );
-    let web = web.replacen("port: 80\n", &format!("port: 80\n      nodePort: {NODE_PORT}\n"), 1);
-    bench.scene.config("web.yaml", web);
+    bench.scene.config("web.yaml", exposed(&bench));
     let _daemon = start_with(&bench, &["--node-address", &NODE.to_string()]);
     assert_eq!(bench.who((NODE, NODE_PORT)), "red");
     assert_eq!(bench.who((Ipv4Addr::new(203, 0, 113, 7), PORT)), "red");

@@ -28,8 +28,29 @@ struct Args {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Only these parts (default: all)
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
     #[command(flatten)]
     connects: Loop,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    KeptAlive,
+    Short,
+    Programs,
+    Bystander,
+    Memory,
+}
+
+// === impl Args ===
+
+impl Args {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }
 
 fn main() -> ExitCode {
@@ -62,11 +83,22 @@ fn run(args: &Args) -> anyhow::Result<Vec<String>> {
     let interrupt = Interrupt::catch();
     let started = Instant::now();
     let host = Host::new();
-    let mut missed = throughput::kept_alive(&host, args, &interrupt)?;
-    missed.extend(throughput::short(&host, args, &interrupt)?);
-    programs::report(&host, args.seconds, &interrupt)?;
-    bystander::report(&host, args.rounds, &interrupt)?;
-    memory(&host)?;
+    let mut missed = Vec::new();
+    if args.wants(Part::KeptAlive) {
+        missed.extend(throughput::kept_alive(&host, args, &interrupt)?);
+    }
+    if args.wants(Part::Short) {
+        missed.extend(throughput::short(&host, args, &interrupt)?);
+    }
+    if args.wants(Part::Programs) {
+        programs::report(&host, args.seconds, &interrupt)?;
+    }
+    if args.wants(Part::Bystander) {
+        bystander::report(&host, args.rounds, &interrupt)?;
+    }
+    if args.wants(Part::Memory) {
+        memory(&host)?;
+    }
     println!("\nThe run took {} s.", started.elapsed().as_secs());
     Ok(missed)
 }

@@ -70,6 +70,7 @@ fn the_limits_of_c_and_rust_are_the_same_numbers() {
         ("TABLES_MAX", defaults.tables_max),
         ("SLOTS_MAX", defaults.slots_max),
         ("BACKENDS_MAX", defaults.backends_max),
+        ("SOCKETS_MAX", defaults.sockets_max),
         ("UDP_FLOWS_MAX", defaults.udp_flows_max),
         ("AFFINITIES_MAX", defaults.affinities_max),
         ("NETWORKS_MAX", defaults.networks_max),

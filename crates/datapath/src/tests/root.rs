@@ -15,8 +15,8 @@ use abi::{Frontend, FrontendKey, Reason, Write};
 use libbpf_rs::ProgramInput;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use model::{
-    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Locality, Node, Protocol, Service,
-    ServiceName, ServicePort, Snapshot, Source,
+    AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Node, Protocol, Service, ServiceName,
+    ServicePort, Snapshot, Source,
 };
 use plan::{Circumstances, Image, Layout, Planner, Selection, Target, select};
 use proptest::prelude::*;
@@ -34,6 +34,7 @@ const LIMITS: Limits = Limits {
     // Room for 24 Maglev tables of 2 039 slots, old and new side by side.
     slots_max: 131_072,
     backends_max: 1_024,
+    sockets_max: 256,
     udp_flows_max: 256,
     affinities_max: 256,
     networks_max: 64,
@@ -344,13 +345,10 @@ fn service(
     let endpoint = |(last, healthy, weight): (u8, bool, u32)| Endpoint {
         workload: None,
         address: IpAddr::from([10, 0, number, last]),
-        target_ports: ports.iter().map(|p| ((*p, Protocol::Tcp), 8_000 + p)).collect(),
+        target_ports: Arc::new(ports.iter().map(|p| ((*p, Protocol::Tcp), 8_000 + p)).collect()),
         health: if healthy { Health::Healthy } else { Health::Unhealthy },
         weight,
-        locality: Locality::default(),
-        node: String::new(),
-        network: String::new(),
-        cluster: String::new(),
+        topology: Arc::default(),
     };
     Service {
         name: ServiceName::new("ns", format!("s{number}")),

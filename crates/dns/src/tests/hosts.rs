@@ -1,9 +1,8 @@
 //! Names of the configuration in the place of which addresses come.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Health, Locality, Service, Snapshot, UnresolvedEndpoint};
+use model::{Health, Service, Snapshot, UnresolvedEndpoint};
 
 use super::{endpoint, entry, ips, kubernetes, snapshot};
 use crate::{Addresses, Hosts};
@@ -13,13 +12,10 @@ fn unresolved(hostname: &str, first_address_only: bool) -> UnresolvedEndpoint {
         hostname: hostname.into(),
         first_address_only,
         workload: None,
-        target_ports: BTreeMap::new(),
+        target_ports: Arc::default(),
         health: Health::Healthy,
         weight: 3,
-        locality: Locality::default(),
-        node: String::new(),
-        network: String::new(),
-        cluster: String::new(),
+        topology: Arc::default(),
     }
 }
 

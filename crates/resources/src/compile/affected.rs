@@ -22,7 +22,7 @@ pub(super) struct Affected {
     pub(super) rules: BTreeMap<Arc<ObjectKey>, Option<String>>,
     /// Services and ServiceEntries.
     pub(super) services: BTreeSet<Arc<ObjectKey>>,
-    pub(super) workloads: BTreeSet<WorkloadName>,
+    pub(super) workloads: BTreeSet<Arc<WorkloadName>>,
     /// Slices that may have found or lost their Service.
     pub(super) slices: BTreeSet<Arc<ObjectKey>>,
     /// What services were called by objects that changed: to be removed if they are not compiled.
@@ -182,7 +182,7 @@ impl Compiler {
 
     fn touch_selected(&self, namespace: &str, selector: &Labels, affected: &mut Affected) {
         let entries = self.index.selection.entries(namespace, selector);
-        affected.workloads.extend(entries.map(|key| workload_name(key)));
+        affected.workloads.extend(entries.map(|key| Arc::new(workload_name(key))));
     }
 
     fn slice(&mut self, change: &Change, affected: &mut Affected) {
@@ -195,7 +195,7 @@ impl Compiler {
                 if let Some(pod) = &api.pod {
                     self.index.pods.remove(pod, &Mention { slice: key.clone(), endpoint });
                 }
-                self.index.on_node.remove(&api.node, key);
+                self.index.on_node.remove(&*api.node, key);
             }
             touch_slice(key, slice, affected);
         }
@@ -208,7 +208,7 @@ impl Compiler {
                     self.index.pods.add(pod.clone(), Mention { slice: key.clone(), endpoint });
                 }
                 if !api.node.is_empty() {
-                    self.index.on_node.add(api.node.clone(), key.clone());
+                    self.index.on_node.add(api.node.to_string(), key.clone());
                 }
             }
             touch_slice(key, slice, affected);
@@ -251,14 +251,14 @@ impl Compiler {
             selector.is_some_and(|selector| selects(selector, &entry.labels))
         });
         affected.services.extend(selecting.cloned());
-        affected.workloads.insert(workload_name(key));
+        affected.workloads.insert(entry.name.clone());
     }
 }
 
 /// The Service of a slice, and its pods.
 fn touch_slice(key: &Arc<ObjectKey>, slice: &EndpointSlice, affected: &mut Affected) {
     affected.services.extend(owner(key, slice).map(Arc::new));
-    let pods = slice.endpoints.iter().filter_map(|endpoint| endpoint.pod.as_deref());
+    let pods = slice.endpoints.iter().filter_map(|endpoint| endpoint.pod.as_ref());
     affected.workloads.extend(pods.cloned());
     affected.slices.insert(key.clone());
 }
@@ -276,6 +276,6 @@ fn nodes_of(entry: &ServiceEntry) -> BTreeSet<String> {
     nodes.filter(|node| !node.is_empty()).collect()
 }
 
-pub(super) fn workload_name(key: &ObjectKey) -> WorkloadName {
+fn workload_name(key: &ObjectKey) -> WorkloadName {
     WorkloadName::new(&key.namespace, &key.name)
 }

@@ -1,11 +1,12 @@
 //! The endpoints of one service.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::{
-    Endpoint, Health, Locality, Map, NodeFacts, Protocol, UnresolvedEndpoint, WorkloadName,
+    Endpoint, Health, Map, NodeFacts, Protocol, TargetPorts, Topology, UnresolvedEndpoint,
+    WorkloadName,
 };
 
 use crate::Options;
@@ -13,15 +14,6 @@ use crate::object::{Address, Destination, EndpointSlice, Port, Site, SliceEndpoi
 
 /// What is known of nodes, by name.
 pub(super) type Nodes = Map<String, Arc<NodeFacts>>;
-
-type TargetPorts = BTreeMap<(u16, Protocol), u16>;
-
-/// Where a workload is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) locality: Locality,
-    pub(super) network: String,
-}
 
 /// Endpoints under construction.
 #[derive(Debug)]
@@ -33,31 +25,31 @@ pub(super) struct EndpointSet<'a> {
     list: Vec<Endpoint>,
     unresolved: Vec<UnresolvedEndpoint>,
     /// Those that came from slices, by address and workload.
-    sliced: HashMap<(IpAddr, Option<WorkloadName>), Vec<usize>>,
+    sliced: HashMap<(IpAddr, Option<Arc<WorkloadName>>), Vec<usize>>,
 }
 
 /// Where the workload of a WorkloadEntry is: what it says itself, else what its node says.
-pub(super) fn place_of(options: &Options, nodes: &Nodes, site: &Site) -> Place {
+pub(super) fn topology_of_site(options: &Options, nodes: &Nodes, site: &Site) -> Topology {
     let locality = match nodes.get(site.node.as_str()) {
-        Some(facts) if site.locality == Locality::default() => facts.locality.clone(),
+        Some(facts) if site.locality == model::Locality::default() => facts.locality.clone(),
         _ => site.locality.clone(),
     };
     let network = match &site.network {
         network if *network == options.network => String::new(),
         network => network.clone(),
     };
-    Place { locality, network }
+    Topology { locality, node: site.node.clone(), network, cluster: String::new() }
 }
 
 /// Where a pod is: what its node says, with the zone that the slice says.
-pub(super) fn locality_of(nodes: &Nodes, endpoint: &SliceEndpoint) -> Locality {
-    let facts = nodes.get(endpoint.node.as_str());
+pub(super) fn topology_of_pod(nodes: &Nodes, endpoint: &SliceEndpoint) -> Topology {
+    let facts = nodes.get(&*endpoint.node);
     let mut locality = facts.map(|facts| facts.locality.clone()).unwrap_or_default();
-    if !endpoint.zone.is_empty() && locality.zone != endpoint.zone {
-        locality.zone = endpoint.zone.clone();
+    if !endpoint.zone.is_empty() && locality.zone != *endpoint.zone {
+        locality.zone = endpoint.zone.to_string();
         locality.subzone = String::new();
     }
-    locality
+    Topology { locality, node: endpoint.node.to_string(), ..Topology::default() }
 }
 
 // === impl EndpointSet ===
@@ -76,18 +68,15 @@ impl<'a> EndpointSet<'a> {
 
     /// Adds what a slice says. The slices of one service may each know some ports of an address.
     pub(super) fn add_slice(&mut self, ports: &[Port], slice: &EndpointSlice) {
-        let target_ports = slice_ports(ports, slice);
+        let target_ports = Arc::new(slice_ports(ports, slice));
         for endpoint in &slice.endpoints {
             self.add_sliced(Endpoint {
-                workload: endpoint.pod.as_deref().cloned(),
+                workload: endpoint.pod.clone(),
                 address: endpoint.address,
                 target_ports: target_ports.clone(),
                 health: endpoint.health,
                 weight: 1,
-                locality: locality_of(self.nodes, endpoint),
-                node: endpoint.node.clone(),
-                network: String::new(),
-                cluster: String::new(),
+                topology: Arc::new(topology_of_pod(self.nodes, endpoint)),
             });
         }
     }
@@ -97,25 +86,22 @@ impl<'a> EndpointSet<'a> {
         &mut self,
         ports: &[Port],
         destination: &Destination,
-        workload: Option<(WorkloadName, Health)>,
+        workload: Option<(Arc<WorkloadName>, Health)>,
     ) {
         let target_ports = ports.iter().filter_map(|port| {
             let number = port.on(destination)?;
             Some(((port.port.port, port.port.protocol), number))
         });
-        let place = place_of(self.options, self.nodes, &destination.site);
+        let topology = topology_of_site(self.options, self.nodes, &destination.site);
         let health = workload.as_ref().map_or(Health::Healthy, |(_, health)| *health);
         let mut unresolved = UnresolvedEndpoint {
             hostname: String::new(),
             first_address_only: self.first_address_only,
             workload: workload.map(|(name, _)| name),
-            target_ports: target_ports.collect(),
+            target_ports: Arc::new(target_ports.collect()),
             health,
             weight: destination.weight,
-            locality: place.locality,
-            node: destination.site.node.clone(),
-            network: place.network,
-            cluster: String::new(),
+            topology: Arc::new(topology),
         };
         match &destination.address {
             Address::Ip(address) => self.list.push(unresolved.at(*address)),
@@ -140,13 +126,10 @@ impl<'a> EndpointSet<'a> {
             hostname: host.to_owned(),
             first_address_only: self.first_address_only,
             workload: None,
-            target_ports: target_ports.collect(),
+            target_ports: Arc::new(target_ports.collect()),
             health: Health::Healthy,
             weight: 1,
-            locality: Locality::default(),
-            node: String::new(),
-            network: String::new(),
-            cluster: String::new(),
+            topology: Arc::default(),
         });
     }
 
@@ -177,7 +160,7 @@ impl<'a> EndpointSet<'a> {
         for index in twins.iter() {
             let twin = &mut self.list[*index];
             if can_merge(&twin.target_ports, &endpoint.target_ports) {
-                twin.target_ports.extend(endpoint.target_ports);
+                Arc::make_mut(&mut twin.target_ports).extend(endpoint.target_ports.iter());
                 twin.health = twin.health.min(endpoint.health);
                 return;
             }

@@ -1,6 +1,7 @@
 //! Who has to do with whom: from an object that changed to the services and workloads that it
 //! concerns, and from a service to its parts, without looking at anything else.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -15,7 +16,14 @@ pub(super) type Keys = HashSet<Arc<ObjectKey>>;
 
 /// Objects by something that they name.
 #[derive(Debug)]
-pub(super) struct Groups<K, V>(HashMap<K, HashSet<V>>);
+pub(super) struct Groups<K, V>(HashMap<K, Members<V>>);
+
+/// The members of a group: mostly one, which is why it has a room of its own.
+#[derive(Debug)]
+pub(super) enum Members<V> {
+    One(V),
+    Many(HashSet<V>),
+}
 
 /// Objects of one namespace by label.
 #[derive(Debug, Default)]
@@ -55,7 +63,10 @@ pub(super) struct Index {
 
 impl<K: Eq + Hash, V: Eq + Hash> Groups<K, V> {
     pub(super) fn add(&mut self, group: K, member: V) {
-        self.0.entry(group).or_default().insert(member);
+        match self.0.entry(group) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Members::One(member))),
+            Entry::Occupied(mut occupied) => occupied.get_mut().add(member),
+        }
     }
 
     pub(super) fn remove<Q>(&mut self, group: &Q, member: &V)
@@ -64,8 +75,14 @@ impl<K: Eq + Hash, V: Eq + Hash> Groups<K, V> {
         Q: Eq + Hash + ?Sized,
     {
         let Some(members) = self.0.get_mut(group) else { return };
-        members.remove(member);
-        if members.is_empty() {
+        let is_empty = match members {
+            Members::One(only) => only == member,
+            Members::Many(set) => {
+                set.remove(member);
+                set.is_empty()
+            }
+        };
+        if is_empty {
             self.0.remove(group);
         }
     }
@@ -75,10 +92,10 @@ impl<K: Eq + Hash, V: Eq + Hash> Groups<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.get(group).into_iter().flatten()
+        self.get(group).into_iter().flat_map(Members::iter)
     }
 
-    pub(super) fn get<Q>(&self, group: &Q) -> Option<&HashSet<V>>
+    pub(super) fn get<Q>(&self, group: &Q) -> Option<&Members<V>>
     where
         K: std::borrow::Borrow<Q>,
         Q: Eq + Hash + ?Sized,
@@ -86,7 +103,7 @@ impl<K: Eq + Hash, V: Eq + Hash> Groups<K, V> {
         self.0.get(group)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &HashSet<V>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &Members<V>)> {
         self.0.iter()
     }
 }
@@ -94,6 +111,29 @@ impl<K: Eq + Hash, V: Eq + Hash> Groups<K, V> {
 impl<K, V> Default for Groups<K, V> {
     fn default() -> Self {
         Self(HashMap::new())
+    }
+}
+
+// === impl Members ===
+
+impl<V: Eq + Hash> Members<V> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &V> {
+        let (one, many) = match self {
+            Self::One(only) => (Some(only), None),
+            Self::Many(set) => (None, Some(set)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn add(&mut self, member: V) {
+        match std::mem::replace(self, Self::Many(HashSet::new())) {
+            Self::One(only) if only == member => *self = Self::One(only),
+            Self::One(only) => *self = Self::Many(HashSet::from([only, member])),
+            Self::Many(mut set) => {
+                set.insert(member);
+                *self = Self::Many(set);
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod index;
 mod notes;
 mod rules;
 mod services;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod workloads;
@@ -23,9 +24,10 @@ use crate::ObjectKey;
 use crate::registry::{Change, Registry};
 
 use affected::Affected;
-use index::Index;
+use index::{Index, Members};
 use notes::Notes;
 use rules::Rules;
+use shared::Shared;
 
 /// The model of everything that is in force, with what is needed to keep it up to date.
 #[derive(Debug, Default)]
@@ -34,6 +36,7 @@ pub(crate) struct Compiler {
     index: Index,
     rules: Rules,
     notes: Notes,
+    shared: Shared,
 }
 
 // === impl Compiler ===
@@ -78,7 +81,7 @@ impl Compiler {
         }
         for host in hosts {
             let concerned = rules::concerned(&self.index.hosts, &host);
-            services.extend(concerned.into_iter().flatten().cloned());
+            services.extend(concerned.into_iter().flat_map(Members::iter).cloned());
         }
         services
     }
@@ -91,7 +94,8 @@ impl Compiler {
     ) {
         for key in keys {
             let Some(object) = registry.get(key) else { continue };
-            for service in services::compile(self, registry, key, object) {
+            for mut service in services::compile(self, registry, key, object) {
+                self.shared.service(&mut service);
                 gone.remove(&service.name);
                 put(&mut self.snapshot.services, service.name.clone(), service);
             }
@@ -102,11 +106,14 @@ impl Compiler {
         }
     }
 
-    fn update_workload(&mut self, registry: &Registry, name: WorkloadName) {
+    fn update_workload(&mut self, registry: &Registry, name: Arc<WorkloadName>) {
         let (workload, twins) = workloads::compile(self, registry, &name);
         self.notes.twins(&name, twins);
         match workload {
-            Some(workload) => put(&mut self.snapshot.workloads, name, workload),
+            Some(mut workload) => {
+                self.shared.workload(&mut workload);
+                put(&mut self.snapshot.workloads, workload.name.clone(), workload);
+            }
             None => remove(&mut self.snapshot.workloads, &name),
         }
     }

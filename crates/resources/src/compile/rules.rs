@@ -1,12 +1,12 @@
 //! Which DestinationRule counts for a service.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use model::ServiceName;
 
-use super::index::{Groups, Keys};
+use super::index::{Groups, Members};
 use crate::{Kind, ObjectKey, Options};
 
 /// The rules by host.
@@ -22,6 +22,10 @@ pub(super) struct Rules {
     chosen: HashMap<ServiceName, Arc<ObjectKey>>,
     /// ... and the services of each rule that counts for some.
     users: HashMap<Arc<ObjectKey>, HashSet<ServiceName>>,
+    /// Rules that don't count because of another one about the same host, each with that one.
+    losers: BTreeMap<Arc<ObjectKey>, Arc<ObjectKey>>,
+    /// Rules that could count, and there is no service for them.
+    unused: BTreeSet<Arc<ObjectKey>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +71,7 @@ fn patterns(hostname: &str) -> impl Iterator<Item = String> {
 pub(super) fn concerned<'a>(
     hosts: &'a Groups<String, Arc<ObjectKey>>,
     host: &str,
-) -> Vec<&'a Keys> {
+) -> Vec<&'a Members<Arc<ObjectKey>>> {
     match host.strip_prefix('*') {
         None => hosts.get(host).into_iter().collect(),
         Some(suffix) => {
@@ -94,6 +98,7 @@ impl Rules {
         let rule = Rule { created, key: key.clone() };
         let namespaces = self.by_host.entry(full.clone()).or_default();
         namespaces.entry(key.namespace.clone()).or_default().insert(rule.clone());
+        self.judge(&full, &key.namespace);
         self.places.insert(key.clone(), (full, rule));
     }
 
@@ -112,7 +117,29 @@ impl Rules {
                 self.by_host.remove(&full);
             }
         }
+        self.losers.remove(key);
+        self.unused.remove(key);
+        self.judge(&full, &key.namespace);
         Some(full)
+    }
+
+    /// Finds out which of the rules of a namespace about a host counts.
+    fn judge(&mut self, host: &str, namespace: &str) {
+        let rules = self.by_host.get(host).and_then(|namespaces| namespaces.get(namespace));
+        let Some((winner, others)) = rules.and_then(|rules| {
+            let mut rules = rules.iter().map(|rule| &rule.key);
+            Some((rules.next()?, rules))
+        }) else {
+            return;
+        };
+        self.losers.remove(winner);
+        if !self.users.contains_key(winner) {
+            self.unused.insert(winner.clone());
+        }
+        for loser in others {
+            self.losers.insert(loser.clone(), winner.clone());
+            self.unused.remove(loser);
+        }
     }
 
     /// The rules whose host may be a short form of this Service.
@@ -150,28 +177,25 @@ impl Rules {
             users.remove(name);
             if users.is_empty() {
                 self.users.remove(&old);
+                if self.places.contains_key(&old) && !self.losers.contains_key(&old) {
+                    self.unused.insert(old);
+                }
             }
         }
         if let Some(rule) = rule {
             self.chosen.insert(name.clone(), rule.clone());
             self.users.entry(rule.clone()).or_default().insert(name.clone());
+            self.unused.remove(rule);
         }
     }
 
     /// Rules that don't count because of another one about the same host, each with that one.
     pub(super) fn losers(&self) -> impl Iterator<Item = (&Arc<ObjectKey>, &Arc<ObjectKey>)> {
-        self.groups()
-            .filter_map(|rules| Some((rules, &rules.first()?.key)))
-            .flat_map(|(rules, winner)| rules.iter().skip(1).map(move |loser| (&loser.key, winner)))
+        self.losers.iter()
     }
 
     /// Rules that could count, and there is no service for them.
     pub(super) fn unused(&self) -> impl Iterator<Item = &Arc<ObjectKey>> {
-        let winners = self.groups().filter_map(|rules| Some(&rules.first()?.key));
-        winners.filter(|key| !self.users.contains_key(*key))
-    }
-
-    fn groups(&self) -> impl Iterator<Item = &BTreeSet<Rule>> {
-        self.by_host.values().flat_map(HashMap::values)
+        self.unused.iter()
     }
 }

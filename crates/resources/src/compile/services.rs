@@ -6,7 +6,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use model::{Algorithm, LoadBalancing, LocalityMode, ServiceName, Source};
 
 use super::Compiler;
-use super::affected::workload_name;
 use super::endpoints::EndpointSet;
 use super::index::selects;
 use crate::ObjectKey;
@@ -154,8 +153,8 @@ fn add_selected(
         let Body::WorkloadEntry(entry) = &object.body else { continue };
         let Some(destination) = &entry.destination else { continue };
         if selects(selector, &entry.labels) {
-            let name = workload_name(candidate);
-            endpoints.add_destination(ports, destination, Some((name, entry.health)));
+            let workload = (entry.name.clone(), entry.health);
+            endpoints.add_destination(ports, destination, Some(workload));
         }
     }
 }

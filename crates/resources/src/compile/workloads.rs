@@ -1,13 +1,13 @@
 //! The workloads behind the endpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::{ServiceName, Workload, WorkloadName};
 
 use super::Compiler;
 use super::affected::{names, owner};
-use super::endpoints::{locality_of, place_of};
+use super::endpoints::{topology_of_pod, topology_of_site};
 use super::index::selects;
 use crate::object::{Address, Body, EndpointSlice, SliceEndpoint, WorkloadEntry};
 use crate::registry::Registry;
@@ -31,7 +31,7 @@ pub(super) fn compile(
             let slices = mentions.into_iter().map(|mention| mention.slice.clone()).collect();
             (workload(compiler, registry, name, entry), slices)
         }
-        _ => (pod(compiler, registry, name, &mentions), BTreeSet::new()),
+        _ => (pod(compiler, registry, &mentions), BTreeSet::new()),
     }
 }
 
@@ -75,7 +75,8 @@ fn workload(
     entry: &WorkloadEntry,
 ) -> Option<Workload> {
     let destination = entry.destination.as_ref()?;
-    let place = place_of(registry.options(), &compiler.snapshot.nodes, &destination.site);
+    let topology =
+        topology_of_site(registry.options(), &compiler.snapshot.nodes, &destination.site);
     let mut services = BTreeSet::new();
     for key in compiler.index.selection.services(&name.namespace, &entry.labels) {
         let Some(object) = registry.get(key) else { continue };
@@ -85,29 +86,21 @@ fn workload(
     }
     let cluster = &registry.options().cluster;
     Some(Workload {
-        name: name.clone(),
-        uid: format!("{cluster}/networking.istio.io/WorkloadEntry/{name}"),
+        name: entry.name.clone(),
+        uid_prefix: format!("{cluster}/networking.istio.io/WorkloadEntry").into(),
         addresses: match destination.address {
-            Address::Ip(address) => vec![address],
-            Address::Host(_) => Vec::new(),
+            Address::Ip(address) => [address].into(),
+            Address::Host(_) => Box::default(),
         },
         labels: entry.labels.clone(),
-        service_account: destination.site.service_account.clone(),
-        locality: place.locality,
-        node: destination.site.node.clone(),
-        network: place.network,
-        cluster: String::new(),
+        service_account: destination.site.service_account.as_str().into(),
+        topology: Arc::new(topology),
         health: entry.health,
         services: services.into_iter().collect(),
     })
 }
 
-fn pod(
-    compiler: &Compiler,
-    registry: &Registry,
-    name: &WorkloadName,
-    mentions: &[Mention<'_>],
-) -> Option<Workload> {
+fn pod(compiler: &Compiler, registry: &Registry, mentions: &[Mention<'_>]) -> Option<Workload> {
     let options = registry.options();
     let first = mentions.first()?.endpoint;
     let health = mentions.iter().map(|mention| mention.endpoint.health).min()?;
@@ -120,15 +113,12 @@ fn pod(
         })
         .collect();
     Some(Workload {
-        name: name.clone(),
-        uid: format!("{}//Pod/{name}", options.cluster),
+        name: first.pod.as_ref()?.clone(),
+        uid_prefix: format!("{}//Pod", options.cluster).into(),
         addresses: addresses.into_iter().collect(),
-        labels: Arc::new(BTreeMap::new()),
-        service_account: String::new(),
-        locality: locality_of(&compiler.snapshot.nodes, first),
-        node: first.node.clone(),
-        network: String::new(),
-        cluster: String::new(),
+        labels: Arc::default(),
+        service_account: Arc::default(),
+        topology: Arc::new(topology_of_pod(&compiler.snapshot.nodes, first)),
         health,
         services: services.into_iter().collect(),
     })

@@ -62,6 +62,7 @@ fn ports(list: &[api::EndpointPort], findings: &mut Findings) -> Vec<SlicePort> 
         let name = api.name.clone().unwrap_or_default();
         ports.push(SlicePort { name, protocol, number });
     }
+    ports.shrink_to_fit();
     ports
 }
 
@@ -90,8 +91,8 @@ fn endpoints(
         endpoints.push(SliceEndpoint {
             address,
             health: health(api.conditions.as_ref()),
-            node: api.node_name.clone().unwrap_or_default(),
-            zone: api.zone.clone().unwrap_or_default(),
+            node: api.node_name.as_deref().unwrap_or_default().into(),
+            zone: api.zone.as_deref().unwrap_or_default().into(),
             pod: pod(key, api),
         });
     }

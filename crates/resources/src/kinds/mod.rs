@@ -35,7 +35,7 @@ pub(crate) fn read(key: &ObjectKey, value: &Value, findings: &mut Findings) -> O
         Kind::Service => service::read(decode(value, findings)?, findings)?,
         Kind::EndpointSlice => endpoint_slice::read(key, decode(value, findings)?, findings)?,
         Kind::ServiceEntry => service_entry::read(decode(value, findings)?, findings)?,
-        Kind::WorkloadEntry => workload_entry::read(decode(value, findings)?, findings)?,
+        Kind::WorkloadEntry => workload_entry::read(key, decode(value, findings)?, findings)?,
         Kind::DestinationRule => destination_rule::read(decode(value, findings)?, findings)?,
     };
     Some(Object { created: metadata.creation_timestamp, body })

@@ -122,6 +122,7 @@ fn ports(list: &[api::ServicePort], findings: &mut Findings) -> Vec<Port> {
         }
         ports.push(port);
     }
+    ports.shrink_to_fit();
     ports
 }
 

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use model::Health;
+use model::{Health, WorkloadName};
 use serde_yaml_ng::Value;
 
 use super::{istio, node};
+use crate::ObjectKey;
 use crate::findings::Findings;
 use crate::object::{Address, Body, Destination, Labels, Site, WorkloadEntry};
 use crate::values;
@@ -22,6 +23,7 @@ pub(super) enum HostNames {
 }
 
 pub(super) fn read(
+    key: &ObjectKey,
     api: istio::Resource<istio::WorkloadEntry>,
     findings: &mut Findings,
 ) -> Option<(ObjectMeta, Body)> {
@@ -30,7 +32,8 @@ pub(super) fn read(
     labels.extend(api.metadata.labels.clone().unwrap_or_default());
     let destination = destination(&api.spec, &labels, "spec", HostNames::Resolved, findings);
     let health = health(api.status.as_ref());
-    let entry = WorkloadEntry { labels: Arc::new(labels), health, destination };
+    let name = Arc::new(WorkloadName::new(&key.namespace, &key.name));
+    let entry = WorkloadEntry { name, labels: Arc::new(labels), health, destination };
     Some((api.metadata, Body::WorkloadEntry(entry)))
 }
 

@@ -91,13 +91,15 @@ impl Registry {
 
     /// Takes files as they are now; all others are as they were. Returns what that changed, in the
     /// order of the keys, or nothing at all when it is what the files were before.
-    pub(crate) fn update(&mut self, files: &FileChanges) -> Option<Vec<Change>> {
+    pub(crate) fn update(&mut self, files: FileChanges) -> Option<Vec<Change>> {
         let changed: Vec<_> =
             files.iter().filter(|(name, content)| self.is_other(name, content)).collect();
         if changed.is_empty() {
             return None;
         }
         let touched = self.exchange(&changed);
+        // At the start the texts are large; what is made of them next can have their memory.
+        drop(files);
         Some(self.settle(touched))
     }
 

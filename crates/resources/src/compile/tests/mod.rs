@@ -140,12 +140,12 @@ fn pods_and_their_nodes() {
         slice("v6", "IPv6", "{port: 80}", &endpoint("fd01::1", "b")),
     ));
     assert_eq!(mesh.endpoints(WEB), ["10.1.0.1 80->80 eu/a/1 web-1", "fd01::1 80->80 eu/b web-1"]);
-    assert_eq!(mesh.service(WEB).endpoints[0].node, "n1");
+    assert_eq!(mesh.service(WEB).endpoints[0].topology.node, "n1");
     let pod = &mesh.snapshot.workloads[&WorkloadName::new("default", "web-1")];
-    assert_eq!(pod.uid, "Kubernetes//Pod/default/web-1");
+    assert_eq!(pod.uid(), "Kubernetes//Pod/default/web-1");
     assert_eq!(pod.addresses.len(), 2);
-    assert_eq!(pod.locality, Locality::parse("eu/a/1"));
-    assert_eq!(pod.services, [ServiceName::new("default", WEB)]);
+    assert_eq!(pod.topology.locality, Locality::parse("eu/a/1"));
+    assert_eq!(*pod.services, [ServiceName::new("default", WEB)]);
 }
 
 #[test]
@@ -197,10 +197,10 @@ fn a_workload_entry_as_workload() {
     let text = format!("{}{entry}{other}", service("web", "10.0.0.1"));
     let mesh = mesh(&text);
     let vm = &mesh.snapshot.workloads[&WorkloadName::new("default", "vm")];
-    assert_eq!(vm.uid, "Kubernetes/networking.istio.io/WorkloadEntry/default/vm");
-    assert_eq!((vm.network.as_str(), vm.service_account.as_str()), ("vpc", "sa"));
-    assert_eq!((vm.node.as_str(), vm.health), ("n1", Health::Unhealthy));
-    assert_eq!(vm.services, [ServiceName::new("default", WEB)]);
+    assert_eq!(vm.uid(), "Kubernetes/networking.istio.io/WorkloadEntry/default/vm");
+    assert_eq!((vm.topology.network.as_str(), &*vm.service_account), ("vpc", "sa"));
+    assert_eq!((vm.topology.node.as_str(), vm.health), ("n1", Health::Unhealthy));
+    assert_eq!(*vm.services, [ServiceName::new("default", WEB)]);
     assert_eq!(mesh.endpoints(WEB), ["10.1.0.1 80->80 Unhealthy eu vm"]);
 
     let options = Options {
@@ -210,9 +210,9 @@ fn a_workload_entry_as_workload() {
     };
     let mesh = Mesh::with_options(options, &[("a.yaml", &text)]);
     let vm = &mesh.snapshot.workloads[&WorkloadName::new("default", "vm")];
-    assert_eq!(vm.network, "");
-    assert!(vm.uid.starts_with("c1/"));
-    assert_eq!(mesh.service("web.default.svc.mesh.test").endpoints[0].network, "");
+    assert_eq!(vm.topology.network, "");
+    assert!(vm.uid().starts_with("c1/"));
+    assert_eq!(mesh.service("web.default.svc.mesh.test").endpoints[0].topology.network, "");
 }
 
 #[test]

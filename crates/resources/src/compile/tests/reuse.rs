@@ -86,5 +86,5 @@ fn within_one_slice() {
     mesh.apply(&[("a.yaml", &pods(&[("10.1.0.2", "a"), ("10.1.0.1", "b")]))]);
     assert_eq!(mesh.endpoints(WEB), ["10.1.0.1 80->80 b", "10.1.0.2 80->80 a"]);
     let a = &mesh.snapshot.workloads[&WorkloadName::new("default", "a")];
-    assert_eq!(a.addresses, ["10.1.0.2".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(*a.addresses, ["10.1.0.2".parse::<std::net::IpAddr>().unwrap()]);
 }
