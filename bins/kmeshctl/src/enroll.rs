@@ -119,6 +119,19 @@ mod tests {
     }
 
     #[test]
+    fn resolvers_that_are_named_take_the_place_of_the_namespaces_own() {
+        let args = |dns: &str, resolver: Vec<IpAddr>| EnrollArgs {
+            namespace: Namespace { netns: None, pid: Some(1) },
+            workload: None,
+            resolver,
+            dns: dns.to_owned(),
+        };
+        assert_eq!(capture(&args("auto", vec![])), DnsCapture::Auto);
+        assert_eq!(capture(&args("auto", vec![[10, 96, 0, 10].into()])), DnsCapture::Given);
+        assert_eq!(capture(&args("off", vec![])), DnsCapture::Off);
+    }
+
+    #[test]
     fn a_workload_has_a_namespace_and_a_name() {
         assert_eq!(parse_workload("shop/web-1"), Ok("shop/web-1".to_owned()));
         for text in ["web", "/web", "shop/", "a/b/c", ""] {

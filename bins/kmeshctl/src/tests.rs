@@ -82,6 +82,9 @@ fn usage_errors_are_found_before_anything_is_asked() {
         ("kmeshctl log --set debug", ErrorKind::ValueValidation),
         ("kmeshctl enroll", ErrorKind::MissingRequiredArgument),
         ("kmeshctl enroll --netns a --pid 1", ErrorKind::ArgumentConflict),
+        ("kmeshctl enroll --netns a --dns off --resolver 10.0.0.1", ErrorKind::ArgumentConflict),
+        ("kmeshctl enroll --netns a --dns on", ErrorKind::InvalidValue),
+        ("kmeshctl enroll --netns a --resolver dns.example", ErrorKind::ValueValidation),
         ("kmeshctl enroll --workload shop/web", ErrorKind::MissingRequiredArgument),
         ("kmeshctl unenroll", ErrorKind::MissingRequiredArgument),
         ("kmeshctl enroll --pid 0", ErrorKind::ValueValidation),
@@ -129,7 +132,9 @@ fn status_and_version_cover_the_daemon() {
     let version = version.as_deref().expect("version");
     assert!(version.ends_with("kmesh-daemon version: 9.9.9 (1 daemon)\n"), "{version}");
     let status = status.as_deref().expect("status");
-    assert!(status.contains("\n\nNETNS          COOKIE   WORKLOAD\n/run/netns/a   4        -\n"));
+    assert!(status.contains(
+        "\n\nNETNS          COOKIE   WORKLOAD   RESOLVERS\n/run/netns/a   4        -          -\n"
+    ));
     let json: serde_json::Value =
         serde_json::from_str(status_json.as_deref().expect("status")).expect("JSON");
     assert_eq!((&json["ready"], &json["enrolments"][0]["inode"]), (&true.into(), &9.into()));

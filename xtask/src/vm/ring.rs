@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn each_chosen_scene_exists() {
         for path in CHOSEN {
-            let (module, name) = path.split_once("::").expect("a module and the start of a name");
+            let (module, name) = path.rsplit_once("::").expect("a module and the start of a name");
+            let module = module.replace("::", "/");
             let file = exec::root().join(format!("tests/scenes/root/{module}.rs"));
             let text = std::fs::read_to_string(&file).expect("the module is there");
             assert!(text.contains(&format!("fn {name}")), "{path} is gone: choose another");

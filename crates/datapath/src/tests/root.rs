@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::limits::Limits;
 use abi::{Frontend, FrontendKey, Reason, Write};
@@ -21,7 +22,7 @@ use model::{
 use plan::{Circumstances, Image, Layout, Planner, Selection, Target, select};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as ProptestConfig, TestRunner};
-use testkit::{Bpffs, Cgroup};
+use testkit::{Bpffs, Cgroup, wait_until};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::skeleton::test::KmeshTestSkelBuilder;
@@ -41,6 +42,8 @@ const LIMITS: Limits = Limits {
     resolvers_max: 64,
     event_ring_bytes: 4_096,
 };
+
+const LOCK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A cgroup and a bpf file system that vanish with the test.
 struct Place {
@@ -63,7 +66,15 @@ impl Place {
     }
 
     fn load(&self) -> Datapath {
-        Datapath::load(self.config(LIMITS)).expect("the programs load")
+        self.load_with(LIMITS)
+    }
+
+    /// A program that another test starts has the lock of a load before until its exec.
+    fn load_with(&self, limits: Limits) -> Datapath {
+        wait_until("the lock", LOCK_DEADLINE, || match Datapath::load(self.config(limits)) {
+            Err(Error::Locked { path }) => Err(format!("{} is locked", path.display())),
+            other => Ok(other.expect("the programs load")),
+        })
     }
 }
 
@@ -169,13 +180,13 @@ fn a_resized_map_takes_the_pin_only_at_the_commit() {
         sys::map_info(sys::open_pinned(&pin).expect("a pin").as_fd()).expect("info").max_entries
     };
     let larger = Limits { frontends_max: 1_024, ..LIMITS };
-    let mut next = Datapath::load(place.config(larger)).expect("the programs load");
+    let mut next = place.load_with(larger);
     assert_eq!(pinned_size(), 512);
     next.attach().expect("attached");
     assert_eq!(pinned_size(), 1_024);
     next.maps().apply(&[frontend_write(1)]).expect("a write");
     drop(next);
-    let again = Datapath::load(place.config(larger)).expect("the programs load");
+    let again = place.load_with(larger);
     assert_eq!(again.maps().contents().expect("contents").frontends.len(), 1);
 }
 

@@ -36,6 +36,13 @@ pub enum DnsCapture {
     Off,
 }
 
+impl DnsCapture {
+    /// True for what holds when nothing is said.
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
 /// Asks to enrol a network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -47,7 +54,7 @@ pub struct EnrolRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
     /// `given` needs `resolvers`; the others forbid it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "DnsCapture::is_auto")]
     pub dns: DnsCapture,
     /// At most three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
