@@ -30,6 +30,7 @@ const LIMITS: Limits = Limits {
     affinities_max: 4,
     networks_max: 8,
     event_ring_bytes: 4096,
+    map_batch_entries: 8,
 };
 
 /// The maps as the kernel would hold them.
