@@ -14,6 +14,10 @@ pub struct EnrollArgs {
     /// Workload that lives in it
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_workload)]
     workload: Option<String>,
+    /// Take the host's own namespace, too: every process of the host that has no namespace of its
+    /// own is then in the mesh
+    #[arg(long)]
+    host: bool,
 }
 
 /// One of the two ways to name a network namespace.
@@ -47,7 +51,7 @@ pub struct UnenrollArgs {
 pub async fn run_enroll(client: &AdminClient, args: EnrollArgs) -> anyhow::Result<String> {
     let netns = path(args.namespace.netns.as_deref(), args.namespace.pid)?
         .context("name --netns or --pid")?;
-    let request = EnrolRequest { netns, workload: args.workload };
+    let request = EnrolRequest { netns, workload: args.workload, host: args.host };
     Ok(render("enrolled", &client.enrol(&request).await?))
 }
 

@@ -34,6 +34,8 @@ pub struct DaemonOptions {
     pub node_name: String,
     /// `--locality`: `REGION/ZONE/SUBZONE`.
     pub locality: String,
+    /// The network namespace that it runs in; the caller's when none is named.
+    pub netns: Option<PathBuf>,
     /// Further arguments.
     pub args: Vec<OsString>,
     /// Further environment.
@@ -60,7 +62,15 @@ impl DaemonOptions {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary("kmesh-daemon"));
+        let mut command = match &self.netns {
+            Some(netns) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={}", netns.display())).arg("--");
+                command.arg(binary("kmesh-daemon"));
+                command
+            }
+            None => Command::new(binary("kmesh-daemon")),
+        };
         command
             .arg("--config-dir")
             .arg(&self.config_dir)

@@ -123,6 +123,7 @@ impl Scene {
             status_addr: "none".to_owned(),
             node_name: "node".to_owned(),
             locality: "region/zone/subzone".to_owned(),
+            netns: None,
             args: Vec::new(),
             env: Vec::new(),
         }

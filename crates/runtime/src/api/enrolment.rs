@@ -27,6 +27,9 @@ pub struct EnrolRequest {
     /// `NAMESPACE/NAME` of the workload that lives in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
+    /// It may be the host's own namespace; otherwise that is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host: bool,
 }
 
 /// Asks to end an enrolment, named by exactly one of the two.
