@@ -15,6 +15,7 @@ mod root {
     mod balancing;
     mod bench;
     mod check;
+    mod churn;
     mod config;
     mod enrolment;
     mod events;
@@ -24,7 +25,9 @@ mod root {
     mod locality;
     mod modes;
     mod ports;
+    mod reachability;
     mod refusal;
+    mod reuse;
     mod several;
     mod sockets;
     mod udp;
