@@ -240,7 +240,7 @@ fn more_frontends_than_one_batch_are_written_and_removed() {
 #[test]
 fn a_large_map_is_read_to_its_end() {
     let place = Place::new("large");
-    let limits = Limits { frontends_max: 16_384, map_batch_entries: 4_096, ..LIMITS };
+    let limits = Limits { frontends_max: 65_536, map_batch_entries: 4_096, ..LIMITS };
     let datapath = Datapath::load(place.config(limits)).expect("the programs load");
     let maps = datapath.maps();
     let write = |index: u16| {
@@ -251,9 +251,9 @@ fn a_large_map_is_read_to_its_end() {
             value: Frontend { table: 0, action: Frontend::PASS, reserved: [0; 11] },
         }
     };
-    let writes: Vec<_> = (0..12_000).map(write).collect();
+    let writes: Vec<_> = (0..60_000).map(write).collect();
     maps.apply(&writes).expect("written");
-    assert_eq!(maps.contents().expect("contents").frontends.len(), 12_000);
+    assert_eq!(maps.contents().expect("contents").frontends.len(), 60_000);
 }
 
 #[test]
