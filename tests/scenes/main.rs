@@ -15,6 +15,7 @@ mod root {
     mod balancing;
     mod bench;
     mod check;
+    mod churn;
     mod config;
     mod dns;
     mod enrolment;
@@ -25,7 +26,9 @@ mod root {
     mod locality;
     mod modes;
     mod ports;
+    mod reachability;
     mod refusal;
+    mod reuse;
     mod several;
     mod sockets;
     mod udp;

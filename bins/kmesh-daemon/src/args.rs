@@ -147,6 +147,9 @@ pub struct LimitArgs {
     /// Size of the event ring in bytes, a power of two.
     #[arg(long, default_value_t = limits::EVENT_RING_BYTES)]
     event_ring_bytes: u32,
+    /// Frontends that one system call writes or removes.
+    #[arg(long, default_value_t = limits::MAP_BATCH_ENTRIES, value_parser = clap::value_parser!(u32).range(1..))]
+    map_batch_entries: u32,
 }
 
 // === impl Args ===
@@ -202,6 +205,7 @@ impl LimitArgs {
             networks_max: self.networks_max,
             resolvers_max: self.resolvers_max,
             event_ring_bytes: self.event_ring_bytes,
+            map_batch_entries: self.map_batch_entries,
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::dns::{RESOLVERS_OF_NAMESPACE_MAX, resolvers_of};
 
 /// Name of the file in the state directory.
 const FILE: &str = "enrolments.json";
+/// The first process: its network namespace is the host's.
+const FIRST_PROCESS: &str = "/proc/1/ns/net";
 /// The file lists paths of namespaces: for root alone.
 const FILE_MODE: u32 = 0o600;
 
@@ -29,6 +31,8 @@ pub struct Enrolments {
     /// The node's `resolv.conf`.
     resolv_conf: PathBuf,
     by_cookie: BTreeMap<u64, Enrolment>,
+    /// Of the daemon's own namespace.
+    own_cookie: u64,
 }
 
 impl Enrolments {
@@ -40,8 +44,10 @@ impl Enrolments {
     pub fn restore(maps: Arc<Maps>, state_dir: &Path, resolv_conf: &Path) -> anyhow::Result<Self> {
         let file = state_dir.join(FILE);
         let remembered = read(&file)?;
+        let own_cookie = datapath::netns_cookie()
+            .context("the cookie of the daemon's own network namespace cannot be read")?;
         let resolv_conf = resolv_conf.into();
-        let mut this = Self { maps, file, resolv_conf, by_cookie: BTreeMap::new() };
+        let mut this = Self { maps, file, resolv_conf, by_cookie: BTreeMap::new(), own_cookie };
         for enrolment in remembered {
             this.by_cookie.insert(enrolment.netns_cookie, enrolment);
         }
@@ -52,6 +58,7 @@ impl Enrolments {
             });
         }
         this.sweep()?;
+        this.maps.require_room(this.by_cookie.len())?;
         for enrolment in this.by_cookie.values_mut() {
             this.maps.enrol(enrolment.netns_cookie, client_hash(enrolment))?;
             // What it was enrolled with stays where the file is out of reach now.
@@ -77,7 +84,8 @@ impl Enrolments {
     /// Puts a namespace into the mesh; a second time changes its workload.
     ///
     /// # Errors
-    /// A path that is no network namespace, a malformed workload name, a full map.
+    /// A path that is no network namespace, a malformed workload name, a full map, the host's own
+    /// namespace when it is not asked for as such.
     pub fn enrol(&mut self, request: &EnrolRequest) -> anyhow::Result<Enrolment> {
         let path = Path::new(&request.netns);
         if let Some(workload) = &request.workload {
@@ -88,6 +96,10 @@ impl Enrolments {
             .with_context(|| format!("{} is not a network namespace", path.display()))?;
         let cookie = cookie_of(path)
             .with_context(|| format!("the cookie of {} cannot be read", path.display()))?;
+        if !request.host {
+            self.require_pod(cookie, inode, path)?;
+        }
+        self.require_room(cookie, path)?;
         let enrolment = Enrolment {
             netns_cookie: cookie,
             netns: request.netns.clone(),
@@ -162,6 +174,29 @@ impl Enrolments {
         self.maps.unenrol(cookie)?;
         self.save()?;
         Ok(enrolment)
+    }
+
+    /// The host's own namespace is that of the daemon, and that of the first process that it sees.
+    fn require_pod(&self, cookie: u64, inode: u64, path: &Path) -> anyhow::Result<()> {
+        if cookie == self.own_cookie || netns::alive(Path::new(FIRST_PROCESS), inode) {
+            bail!(
+                "{} is the network namespace of the host: all its processes and all pods with \
+                 hostNetwork would be in the mesh; if that is meant, say so (kmeshctl enroll --host)",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn require_room(&self, cookie: u64, path: &Path) -> anyhow::Result<()> {
+        let (count, max) = (self.count(), self.maps.enrolments_max());
+        if !self.by_cookie.contains_key(&cookie) && count >= max {
+            bail!(
+                "{} is not enrolled: {count} network namespaces are, and --enrolments-max is {max}",
+                path.display()
+            );
+        }
+        Ok(())
     }
 
     /// The cookie of the namespace at `path`, or of the one that was enrolled from there.

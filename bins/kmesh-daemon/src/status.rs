@@ -58,13 +58,20 @@ fn maps(agent: &Agent, resolvers: usize) -> Vec<MapFill> {
                 "sockets" => agent.datapath.maps().socket_count().unwrap_or(0) as u64,
                 "affinities" => agent.datapath.maps().affinity_count().unwrap_or(0) as u64,
                 "udp_flows" => agent.datapath.maps().udp_flow_count().unwrap_or(0) as u64,
-                "counters" => u64::from(map.entries_max),
-                name => layout.iter().find(|(n, _)| *n == name).map_or(0, |(_, used)| *used),
+                "counters" | "settings" => u64::from(map.entries_max),
+                // One entry for each table, and one for each backend.
+                "cursors" => used(&layout, "tables"),
+                "loads" => used(&layout, "backends"),
+                name => used(&layout, name),
             },
             entries_max: map.entries_max.into(),
             bytes: map.bytes,
         })
         .collect()
+}
+
+fn used(layout: &[(&str, u64)], map: &str) -> u64 {
+    layout.iter().find(|(name, _)| *name == map).map_or(0, |(_, used)| *used)
 }
 
 fn programs(agent: &Agent) -> Vec<ProgramStats> {

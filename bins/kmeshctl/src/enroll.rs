@@ -21,6 +21,10 @@ pub struct EnrollArgs {
     /// Leave the namespace's DNS queries alone: off
     #[arg(long, value_name = "WHICH", value_parser = ["auto", "off"], default_value = "auto")]
     dns: String,
+    /// Take the host's own namespace, too: every process of the host that has no namespace of its
+    /// own is then in the mesh
+    #[arg(long)]
+    host: bool,
 }
 
 /// One of the two ways to name a network namespace.
@@ -55,7 +59,13 @@ pub async fn run_enroll(client: &AdminClient, args: EnrollArgs) -> anyhow::Resul
     let netns = path(args.namespace.netns.as_deref(), args.namespace.pid)?
         .context("name --netns or --pid")?;
     let dns = capture(&args);
-    let request = EnrolRequest { netns, workload: args.workload, dns, resolvers: args.resolver };
+    let request = EnrolRequest {
+        netns,
+        workload: args.workload,
+        dns,
+        resolvers: args.resolver,
+        host: args.host,
+    };
     Ok(render("enrolled", &client.enrol(&request).await?))
 }
 
@@ -121,6 +131,7 @@ mod tests {
     #[test]
     fn resolvers_that_are_named_take_the_place_of_the_namespaces_own() {
         let args = |dns: &str, resolver: Vec<IpAddr>| EnrollArgs {
+            host: false,
             namespace: Namespace { netns: None, pid: Some(1) },
             workload: None,
             resolver,

@@ -28,10 +28,12 @@ pub const NETWORKS_MAX: u32 = 16_384;
 pub const RESOLVERS_MAX: u32 = 65_536;
 /// Size of the event ring in bytes: a power of two and a multiple of the page size.
 pub const EVENT_RING_BYTES: u32 = 1 << 20;
+/// Frontends that one system call writes or removes.
+pub const MAP_BATCH_ENTRIES: u32 = 4_096;
 /// Entries of the per-CPU counter array: one for each possible reason.
 pub const REASONS_MAX: u32 = 64;
 
-/// Sizes of the maps that configuration can move.
+/// Sizes that configuration can move: of the maps, and of one step of writing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// See [`ENROLMENTS_MAX`].
@@ -56,6 +58,8 @@ pub struct Limits {
     pub resolvers_max: u32,
     /// See [`EVENT_RING_BYTES`].
     pub event_ring_bytes: u32,
+    /// See [`MAP_BATCH_ENTRIES`].
+    pub map_batch_entries: u32,
 }
 
 impl Default for Limits {
@@ -72,6 +76,7 @@ impl Default for Limits {
             networks_max: NETWORKS_MAX,
             resolvers_max: RESOLVERS_MAX,
             event_ring_bytes: EVENT_RING_BYTES,
+            map_batch_entries: MAP_BATCH_ENTRIES,
         }
     }
 }

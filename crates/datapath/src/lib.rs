@@ -98,6 +98,16 @@ pub enum Error {
         /// Why it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The map of enrolments is to hold fewer than are enrolled.
+    #[error(
+        "{enrolled} network namespaces are enrolled and --enrolments-max is {entries_max}: make it at least {enrolled}, or end enrolments first (`kmeshctl unenroll`)"
+    )]
+    TooSmall {
+        /// How many are enrolled.
+        enrolled: usize,
+        /// The map's size.
+        entries_max: u32,
+    },
     /// An index is outside a map: a defect of the caller, refused before anything is written.
     #[error("map {map}: index {index} is not below {entries_max}")]
     Index {

@@ -17,9 +17,6 @@ use crate::mapped::MappedArray;
 use crate::skeleton::KmeshMaps;
 use crate::{Error, Result};
 
-/// Frontends of one batch system call.
-const BATCH_ENTRIES_MAX: usize = 4_096;
-
 /// The maps of one loaded object. Owned handles: they live on when the object is gone.
 pub struct Maps {
     pub(crate) enrolments: MapHandle,
@@ -41,6 +38,8 @@ pub struct Maps {
     slots: MappedArray<Slot>,
     backends: MappedArray<Backend>,
     pub(crate) settings: MappedArray<Settings>,
+    /// Frontends of one writing system call.
+    batch_entries: u32,
 }
 
 fn handle(name: &'static str, map: &libbpf_rs::MapMut<'_>) -> Result<MapHandle> {
@@ -81,6 +80,7 @@ impl Maps {
             settings_map,
             events: handle("events", &maps.events)?,
             counters: handle("counters", &maps.counters)?,
+            batch_entries: limits.map_batch_entries,
         })
     }
 
@@ -93,9 +93,11 @@ impl Maps {
         let mut rest = writes;
         while let Some(first) = rest.first() {
             let run = match first {
-                Write::Frontend { .. } => run_of(rest, |w| matches!(w, Write::Frontend { .. })),
+                Write::Frontend { .. } => {
+                    self.run_of(rest, |w| matches!(w, Write::Frontend { .. }))
+                }
                 Write::RemoveFrontend { .. } => {
-                    run_of(rest, |w| matches!(w, Write::RemoveFrontend { .. }))
+                    self.run_of(rest, |w| matches!(w, Write::RemoveFrontend { .. }))
                 }
                 _ => 1,
             };
@@ -155,12 +157,35 @@ impl Maps {
     }
 
     fn remove_frontends(&self, writes: &[Write]) -> Result<()> {
-        for write in writes {
-            let Write::RemoveFrontend { key } = write else { continue };
+        let keys: Vec<FrontendKey> = writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::RemoveFrontend { key } => Some(*key),
+                _ => None,
+            })
+            .collect();
+        let bytes: Vec<u8> = keys.iter().flat_map(IntoBytes::as_bytes).copied().collect();
+        let count = keys.len() as u32;
+        let deleted = self.frontends.delete_batch(&bytes, count, MapFlags::ANY, MapFlags::ANY);
+        match deleted {
+            // The batch ends at an entry that is gone already: a daemon that died has done it.
+            Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => self.remove_each(&keys),
+            other => other.map_err(entry_error("frontends", format!("{count} to remove"))),
+        }
+    }
+
+    fn remove_each(&self, keys: &[FrontendKey]) -> Result<()> {
+        for key in keys {
             removed(self.frontends.delete(key.as_bytes()))
                 .map_err(entry_error("frontends", key))?;
         }
         Ok(())
+    }
+
+    /// Length of the run of writes at the front that are alike, within a batch.
+    fn run_of(&self, writes: &[Write], alike: impl Fn(&Write) -> bool) -> usize {
+        let batch = self.batch_entries as usize;
+        writes.iter().take(batch).take_while(|write| alike(write)).count()
     }
 
     /// Reads back what the maps hold, as far as frontends reach it. Entries that point outside a
@@ -258,12 +283,7 @@ impl Maps {
     }
 
     fn read_frontends(&self) -> Result<Vec<(FrontendKey, Frontend)>> {
-        let batch = BATCH_ENTRIES_MAX as u32;
-        let entries = self
-            .frontends
-            .lookup_batch(batch, MapFlags::ANY, MapFlags::ANY)
-            .map_err(entry_error("frontends", "all entries"))?;
-        Ok(entries
+        Ok(entries("frontends", &self.frontends)?
             .filter_map(|(key, value)| {
                 let key = FrontendKey::read_from_bytes(&key).ok()?;
                 Some((key, Frontend::read_from_bytes(&value).ok()?))
@@ -325,11 +345,31 @@ impl Maps {
             _ => return Ok(()),
         };
         let before = MapHandle::from_pinned_path(pin).map_err(entry_error(name, pin.display()))?;
+        if name == "enrolments" {
+            self.require_room(before.keys().count())?;
+        }
         for (key, value) in entries(name, &before)? {
             match successor.update(&key, &value, MapFlags::NO_EXIST) {
                 Err(e) if e.kind() == libbpf_rs::ErrorKind::AlreadyExists => {}
                 other => other.map_err(entry_error(name, "an entry of the map before it"))?,
             }
+        }
+        Ok(())
+    }
+
+    /// How many network namespaces can be enrolled.
+    pub fn enrolments_max(&self) -> usize {
+        self.enrolments.max_entries() as usize
+    }
+
+    /// Checks that so many network namespaces can be enrolled: the map itself would only say E2BIG.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn require_room(&self, enrolled: usize) -> Result<()> {
+        let entries_max = self.enrolments.max_entries();
+        if enrolled > entries_max as usize {
+            return Err(Error::TooSmall { enrolled, entries_max });
         }
         Ok(())
     }
@@ -379,12 +419,15 @@ impl Maps {
     }
 }
 
+/// All entries of a hash map, in one read: the kernel ends a read that has no room for the next
+/// bucket early, and libbpf-rs takes that for the end of the map.
 fn entries<'a>(
     name: &'static str,
     map: &'a MapHandle,
 ) -> Result<impl Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a> {
-    map.lookup_batch(BATCH_ENTRIES_MAX as u32, MapFlags::ANY, MapFlags::ANY)
-        .map_err(entry_error(name, "all entries"))
+    let bytes = map.key_size().max(map.value_size()).max(1);
+    let count = map.max_entries().min(u32::MAX / bytes);
+    map.lookup_batch(count, MapFlags::ANY, MapFlags::ANY).map_err(entry_error(name, "all entries"))
 }
 
 fn lookup<K: IntoBytes + Immutable, V: FromBytes>(
@@ -402,9 +445,4 @@ pub(crate) fn removed(result: libbpf_rs::Result<()>) -> libbpf_rs::Result<bool> 
         Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }
-}
-
-/// Length of the run of writes at the front that are alike, within a batch.
-fn run_of(writes: &[Write], alike: impl Fn(&Write) -> bool) -> usize {
-    writes.iter().take(BATCH_ENTRIES_MAX).take_while(|write| alike(write)).count()
 }

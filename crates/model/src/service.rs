@@ -44,8 +44,7 @@ pub struct Service {
     pub external_addresses: Vec<IpAddr>,
     /// Node ports: each node's own addresses are dialled at these.
     pub node_ports: Vec<NodePort>,
-    /// `externalTrafficPolicy: Local`: node ports and external addresses lead to this node's own
-    /// endpoints alone.
+    /// `externalTrafficPolicy: Local`: node ports lead to this node's own endpoints alone.
     pub external_local: bool,
     /// Ports.
     pub ports: Vec<ServicePort>,

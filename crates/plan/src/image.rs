@@ -107,19 +107,22 @@ impl Compiler<'_> {
             addresses.iter().copied().filter(is_family).collect()
         };
         let addresses = of_family(&service.addresses);
-        let external = of_family(&service.external_addresses);
+        // Who dials an external address from here is inside the cluster, whatever the policy says of
+        // those outside: so says the Kubernetes API of `externalTrafficPolicy`.
+        let mut dialled = addresses.clone();
+        dialled.extend(of_family(&service.external_addresses));
         let nodes = of_family(&self.node.addresses);
         let blocks: Vec<AddressBlock> =
             service.networks.iter().copied().filter(|block| is_family(&block.address)).collect();
         for port in &service.ports {
             let mut inside = None;
             let mut outside = None;
-            for place in places(port, &addresses, &blocks) {
+            for place in places(port, &dialled, &blocks) {
                 let action =
                     *inside.get_or_insert_with(|| self.balance(image, port, is_family, false));
                 image.frontends.push(FrontendImage { place, action });
             }
-            for place in external_places(service, port, &external, &nodes) {
+            for place in node_places(service, port, &nodes) {
                 let local = service.external_local;
                 let action = match inside {
                     Some(action) if !local => action,
@@ -203,20 +206,14 @@ fn places(port: &ServicePort, addresses: &[IpAddr], blocks: &[AddressBlock]) -> 
     addresses.iter().map(address).chain(blocks.iter().map(block)).collect()
 }
 
-fn external_places(
-    service: &Service,
-    port: &ServicePort,
-    external: &[IpAddr],
-    nodes: &[IpAddr],
-) -> Vec<Place> {
+fn node_places(service: &Service, port: &ServicePort, nodes: &[IpAddr]) -> Vec<Place> {
     let protocol = number(port.protocol);
     let at = |address: &IpAddr, port| Place::Address(FrontendKey::port(*address, port, protocol));
     let node_ports = service
         .node_ports
         .iter()
-        .filter(|node_port| (node_port.port, node_port.protocol) == (port.port, port.protocol))
-        .flat_map(|node_port| nodes.iter().map(|node| at(node, node_port.node_port)));
-    external.iter().map(|address| at(address, port.port)).chain(node_ports).collect()
+        .filter(|node_port| (node_port.port, node_port.protocol) == (port.port, port.protocol));
+    node_ports.flat_map(|it| nodes.iter().map(|node| at(node, it.node_port))).collect()
 }
 
 fn number(protocol: Protocol) -> u8 {

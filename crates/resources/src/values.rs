@@ -55,6 +55,26 @@ pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
     Ok(address)
 }
 
+/// An address where the Kubernetes API wants one that other hosts can reach: it refuses loopback and
+/// link-local ones (`ValidateNonSpecialIP`).
+pub(crate) fn address_of_others(text: &str) -> Result<IpAddr, String> {
+    let address = address(text)?;
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    if address.is_loopback() {
+        return Err(format!(
+            "{text:?} is a loopback address, which Kubernetes does not allow here"
+        ));
+    }
+    if is_link_local {
+        let what = "is a link-local address, which Kubernetes does not allow here";
+        return Err(format!("{text:?} {what}"));
+    }
+    Ok(address)
+}
+
 /// A block of addresses in CIDR form, and whether the text has bits set that do not count. An IPv4
 /// block written as IPv6 becomes IPv4.
 pub(crate) fn block(net: IpNet) -> Result<(AddressBlock, bool), String> {

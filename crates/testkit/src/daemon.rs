@@ -35,7 +35,7 @@ pub struct DaemonOptions {
     pub node_name: String,
     /// `--locality`: `REGION/ZONE/SUBZONE`.
     pub locality: String,
-    /// The namespace that it runs in; the caller's by default.
+    /// The network namespace that it runs in; the caller's when none is named.
     pub netns: Option<PathBuf>,
     /// Further arguments.
     pub args: Vec<OsString>,

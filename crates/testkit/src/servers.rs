@@ -2,7 +2,8 @@
 //!
 //! A name server writes `<pod> <peer address>\n` and closes; it does not read, so a client that sends
 //! to it may get a reset instead of the line. An echo server keeps the connection and returns what
-//! it gets; a UDP server returns `<pod> <what it got>`.
+//! it gets; a UDP server returns `<pod> <what it got>`. Servers by address name the address that they
+//! were reached at in the place of the pod.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -13,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::socket;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, sockopt};
 
 use crate::pod::Pod;
 
@@ -73,6 +75,34 @@ impl Servers {
         self
     }
 
+    /// Adds a TCP name server on every address of the pod, which names the one that it was reached at.
+    #[track_caller]
+    pub fn tcp_by_address(mut self, port: u16) -> Self {
+        self.listen(port, Family::Dual, |_, mut stream, peer| {
+            let Ok(local) = stream.local_addr() else { return };
+            let _ = stream.write_all(format!("{} {peer}\n", local.ip().to_canonical()).as_bytes());
+        });
+        self
+    }
+
+    /// Adds a UDP echo server on every address of the pod, which names the one that it was reached at
+    /// and answers from there.
+    #[track_caller]
+    pub fn udp_by_address(mut self, port: u16) -> Self {
+        let socket = self.bind_udp(port, Family::Dual);
+        socket::setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).unwrap();
+        let shared = Arc::clone(&self.shared);
+        self.threads.push(std::thread::spawn(move || {
+            while !shared.stop.load(Ordering::Acquire) {
+                // An error is the look whether it should stop.
+                if answer_from_where_it_came(&socket).is_ok() {
+                    shared.datagrams.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }));
+        self
+    }
+
     /// Adds a TCP echo server, one thread for each connection.
     #[track_caller]
     pub fn echo(mut self, port: u16, family: Family) -> Self {
@@ -83,10 +113,7 @@ impl Servers {
     /// Adds a UDP echo server.
     #[track_caller]
     pub fn udp(mut self, port: u16, family: Family) -> Self {
-        let address = SocketAddr::new(self.address(family), port);
-        let bound = self.pod.run(|| UdpSocket::bind(address));
-        let socket = bound.unwrap_or_else(|e| panic!("{}: bind udp {address}: {e}", self.pod.name));
-        socket.set_read_timeout(Some(STOP_LOOK)).unwrap();
+        let socket = self.bind_udp(port, family);
         let (shared, name) = (Arc::clone(&self.shared), self.pod.name.clone());
         self.threads.push(std::thread::spawn(move || serve_udp(&shared, &socket, &name)));
         self
@@ -100,6 +127,15 @@ impl Servers {
     /// Datagrams received so far, by all servers of this pod.
     pub fn datagrams(&self) -> u64 {
         self.shared.datagrams.load(Ordering::Relaxed)
+    }
+
+    #[track_caller]
+    fn bind_udp(&self, port: u16, family: Family) -> UdpSocket {
+        let address = SocketAddr::new(self.address(family), port);
+        let bound = self.pod.run(|| UdpSocket::bind(address));
+        let socket = bound.unwrap_or_else(|e| panic!("{}: bind udp {address}: {e}", self.pod.name));
+        socket.set_read_timeout(Some(STOP_LOOK)).unwrap();
+        socket
     }
 
     fn address(&self, family: Family) -> IpAddr {
@@ -216,4 +252,31 @@ fn serve_udp(shared: &Shared, socket: &UdpSocket, name: &str) {
         reply.extend_from_slice(&buffer[..length]);
         let _ = socket.send_to(&reply, from);
     }
+}
+
+/// Receives one datagram and returns it, behind the address that it was sent to, from that address.
+fn answer_from_where_it_came(socket: &UdpSocket) -> io::Result<()> {
+    let fd = std::os::fd::AsRawFd::as_raw_fd(socket);
+    let mut buffer = [0; 2048];
+    let mut control = nix::cmsg_space!(nix::libc::in6_pktinfo);
+    let (length, from, info) = {
+        let mut pieces = [io::IoSliceMut::new(&mut buffer)];
+        let flags = MsgFlags::empty();
+        let got = socket::recvmsg::<SockaddrIn6>(fd, &mut pieces, Some(&mut control), flags)?;
+        let info = got.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::Ipv6PacketInfo(info) => Some(info),
+            _ => None,
+        });
+        (got.bytes, got.address, info)
+    };
+    let (Some(from), Some(mut info)) = (from, info) else { return Ok(()) };
+    let local = Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical();
+    let mut reply = format!("{local} ").into_bytes();
+    reply.extend_from_slice(&buffer[..length]);
+    // The address alone: the interface that it came by is not always the way back.
+    info.ipi6_ifindex = 0;
+    let control = [ControlMessage::Ipv6PacketInfo(&info)];
+    let pieces = [io::IoSlice::new(&reply)];
+    socket::sendmsg(fd, &pieces, &control, MsgFlags::empty(), Some(&from))?;
+    Ok(())
 }

@@ -45,7 +45,8 @@ impl Load {
         })
     }
 
-    fn start(
+    /// Clients that do `work` again and again; the error says what was wrong.
+    pub fn start(
         pod: &Pod,
         threads: usize,
         work: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
@@ -69,6 +70,11 @@ impl Load {
             let (succeeded, failed) = self.counts();
             if succeeded >= goal { Ok(()) } else { Err(format!("{succeeded} ok, {failed} failed")) }
         });
+    }
+
+    /// How often the clients succeeded so far.
+    pub fn succeeded(&self) -> u64 {
+        self.counts().0
     }
 
     /// Stops, and returns how often the clients succeeded.

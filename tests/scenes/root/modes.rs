@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
-use testkit::{Daemon, within_sigma, yaml};
+use testkit::{Daemon, ask_udp, within_sigma, yaml};
 
-use super::bench::{Bench, PORT, TARGET, VIP, WEB, assert_has, counter, success};
+use super::bench::{Bench, PORT, TARGET, UDP_PORT, VIP, WEB, assert_has, counter, success};
 
 /// A node port of the service `web`.
 const NODE_PORT: u16 = 30_080;
@@ -182,7 +182,30 @@ fn fill_levels_and_reasons_are_metrics() {
     bench.serve(&["red"]);
     let daemon = bench.start();
     bench.error((VIP, 81));
+    let block = yaml::service_entry("egress", "egress.example.com").address("10.50.0.0/16");
+    let block = block.port("http", PORT, TARGET).endpoint(bench.pod("red").v4, 1, "");
+    bench.apply(&daemon, "egress.yaml", block);
+    let _held = bench.client.run(|| TcpStream::connect(WEB)).expect("a connection");
+    bench.client.run(|| ask_udp((VIP, UDP_PORT).into(), "x")).expect("an answer");
     let text = daemon.request("GET", "/status/metric", None).expect("an answer").body;
     let refused = "kmesh_reasons_total{reason=\"no_service_port\",outcome=\"refused\"} 1";
-    assert_has(&text, &["kmesh_map_entry_count{map=\"enrolments\"} 1", refused]);
+    assert_has(&text, &[refused]);
+    // `red` in each family, a table for each of two ports and one for the block.
+    for (map, count) in [
+        ("enrolments", 1),
+        ("frontends", 7),
+        ("tables", 5),
+        ("cursors", 5),
+        ("slots", 5),
+        ("backends", 2),
+        ("loads", 2),
+        ("networks", 1),
+        ("sockets", 1),
+        ("affinities", 0),
+        ("udp_flows", 2),
+    ] {
+        let line = format!("kmesh_map_entry_count{{map=\"{map}\"}} {count}\n");
+        let max = format!("kmesh_map_entry_max{{map=\"{map}\"}} ");
+        assert_has(&text, &[&line, &max]);
+    }
 }

@@ -41,6 +41,7 @@ const LIMITS: Limits = Limits {
     networks_max: 64,
     resolvers_max: 64,
     event_ring_bytes: 4_096,
+    map_batch_entries: 8,
 };
 
 const LOCK_DEADLINE: Duration = Duration::from_secs(5);
@@ -230,6 +231,43 @@ fn a_full_map_says_which_entry_did_not_fit() {
     let writes: Vec<_> = (1..=4).map(frontend_write).collect();
     let error = datapath.maps().apply(&writes).expect_err("no room");
     assert!(error.to_string().contains("10.96.0.1:80/tcp"), "{error}");
+}
+
+#[test]
+fn more_frontends_than_one_batch_are_written_and_removed() {
+    let place = Place::new("batches");
+    let datapath = place.load();
+    let maps = datapath.maps();
+    let writes: Vec<_> = (1..=20).map(frontend_write).collect();
+    maps.apply(&writes).expect("written");
+    assert_eq!(maps.contents().expect("contents").frontends.len(), 20);
+    let keys = writes.iter().filter_map(|write| match write {
+        Write::Frontend { key, .. } => Some(*key),
+        _ => None,
+    });
+    let removals: Vec<_> = keys.map(|key| Write::RemoveFrontend { key }).collect();
+    maps.apply(&removals[9..10]).expect("one of the second batch goes first");
+    maps.apply(&removals).expect("the others");
+    assert_eq!(maps.contents().expect("contents").frontends, []);
+}
+
+#[test]
+fn a_large_map_is_read_to_its_end() {
+    let place = Place::new("large");
+    let limits = Limits { frontends_max: 65_536, map_batch_entries: 4_096, ..LIMITS };
+    let datapath = Datapath::load(place.config(limits)).expect("the programs load");
+    let maps = datapath.maps();
+    let write = |index: u16| {
+        let [high, low] = index.to_be_bytes();
+        let key = FrontendKey::port(IpAddr::from([10, 96, high, low]), 80, abi::PROTOCOL_TCP);
+        Write::Frontend {
+            key,
+            value: Frontend { table: 0, action: Frontend::PASS, reserved: [0; 11] },
+        }
+    };
+    let writes: Vec<_> = (0..60_000).map(write).collect();
+    maps.apply(&writes).expect("written");
+    assert_eq!(maps.contents().expect("contents").frontends.len(), 60_000);
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn endpoints(
             findings.error(format!("endpoints[{index}].addresses"), "no address");
             continue;
         };
-        let address = values::address(text).and_then(|address| {
+        let address = values::address_of_others(text).and_then(|address| {
             let family = if is_ipv4 { "IPv4" } else { "IPv6" };
             match address.is_ipv4() == is_ipv4 {
                 true => Ok(address),

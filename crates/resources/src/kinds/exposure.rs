@@ -103,7 +103,7 @@ fn node_ports(spec: &api::ServiceSpec, findings: &mut Findings) -> Vec<NodePort>
 fn external_ips(spec: &api::ServiceSpec, findings: &mut Findings) -> Vec<IpAddr> {
     let list = spec.external_ips.iter().flatten().enumerate();
     let addresses = list.filter_map(|(index, text)| {
-        findings.take(format!("spec.externalIPs[{index}]"), values::address(text))
+        findings.take(format!("spec.externalIPs[{index}]"), values::address_of_others(text))
     });
     addresses.collect()
 }

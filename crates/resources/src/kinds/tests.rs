@@ -131,6 +131,10 @@ fn service_exposure() {
                 &["error spec.externalIPs[0]: \"192.0.2\" is not an IP address"],
             ),
             (
+                "ports: [{port: 80}], externalIPs: [127.0.0.1]",
+                &["error spec.externalIPs[0]: \"127.0.0.1\" is a loopback address"],
+            ),
+            (
                 "ports: [{port: 80}], externalTrafficPolicy: Here",
                 &["error spec.externalTrafficPolicy: \"Here\" is not one of Cluster, Local"],
             ),
@@ -225,6 +229,14 @@ fn endpoint_slice() {
                 &["error endpoints[0].addresses[0]: \"10.0.0.300\" is not an IP address"],
             ),
             (
+                "addressType: IPv4, endpoints: [{addresses: [127.0.0.2]}]",
+                &["error endpoints[0].addresses[0]: \"127.0.0.2\" is a loopback address"],
+            ),
+            (
+                "addressType: IPv6, endpoints: [{addresses: ['fe80::1']}]",
+                &["error endpoints[0].addresses[0]: \"fe80::1\" is a link-local address"],
+            ),
+            (
                 "addressType: IPv4, endpoints: [], ports: [{port: 0}, {name: all}, {protocol: X}]",
                 &[
                     "error ports[0].port: 0 is not",
@@ -251,6 +263,7 @@ fn workload_entry() {
             ("address: 'fd00::1', ports: {http: 8080}", &[]),
             ("network: n", &["warning spec.address: not set"]),
             ("address: vm.example.com", &[]),
+            ("address: 127.0.0.1", &[]),
             ("address: 10.0.0.256", &["error spec.address: \"10.0.0.256\" is not an IP address"]),
             (
                 "address: unix:///run/x",

@@ -59,6 +59,9 @@ pub struct EnrolRequest {
     /// At most three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resolvers: Vec<IpAddr>,
+    /// It may be the host's own namespace; otherwise that is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host: bool,
 }
 
 /// Asks to end an enrolment, named by exactly one of the two.

@@ -3,7 +3,7 @@
 use model::WorkloadName;
 
 use super::{WEB, slice};
-use crate::testing::{Mesh, service, workload_entry};
+use crate::testing::{Mesh, service, service_entry, workload_entry};
 
 fn workloads(mesh: &Mesh) -> Vec<String> {
     let workloads = mesh.snapshot.workloads.values();
@@ -87,4 +87,27 @@ fn within_one_slice() {
     assert_eq!(mesh.endpoints(WEB), ["10.1.0.1 80->80 b", "10.1.0.2 80->80 a"]);
     let a = &mesh.snapshot.workloads[&WorkloadName::new("default", "a")];
     assert_eq!(*a.addresses, ["10.1.0.2".parse::<std::net::IpAddr>().unwrap()]);
+}
+
+#[test]
+fn an_address_that_is_dialled_goes_from_one_service_to_another() {
+    let named = |name: &str| [service(name, "10.0.0.1"), service_entry(name, "10.0.0.1", 80)];
+    let holders = |mesh: &Mesh| -> Vec<String> {
+        let services = mesh.snapshot.services.values();
+        services.map(|it| format!("{} {:?}", it.object_name, it.addresses)).collect()
+    };
+    for (old, new) in named("old").iter().flat_map(|old| named("new").map(|new| (old.clone(), new)))
+    {
+        let (old, new) = (("old.yaml", old.as_str()), ("new.yaml", new.as_str()));
+        for way in [vec![vec![new]], vec![vec![old, new], vec![new]], vec![vec![], vec![new]]] {
+            let mut mesh = Mesh::new(&[old]);
+            for files in way {
+                mesh.apply(&files);
+                let holder = files.first().map(|(file, _)| file.trim_end_matches(".yaml"));
+                let expected = holder.map(|name| format!("{name} [10.0.0.1]"));
+                assert_eq!(holders(&mesh), Vec::from_iter(expected));
+                assert_eq!(mesh.errors().len(), files.len().saturating_sub(1));
+            }
+        }
+    }
 }
