@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::wait::patient;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the admin API answered.
@@ -24,7 +26,7 @@ pub(crate) fn request(
     body: Option<&str>,
 ) -> io::Result<Response> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patient(PATIENCE)))?;
     let body = body.unwrap_or_default();
     let head = format!(
         "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n\

@@ -4,6 +4,8 @@ use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use crate::wait::patient;
+
 /// Longer than any healthy answer, shorter than a test's patience.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,8 +27,8 @@ pub struct Answer {
 /// # Errors
 /// What connect() or read() said: a service without an endpoint is `ConnectionRefused`.
 pub fn ask(address: SocketAddr) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, patient(PATIENCE))?;
+    stream.set_read_timeout(Some(patient(PATIENCE)))?;
     let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
     let mut line = String::new();
     stream.read_to_string(&mut line)?;
@@ -46,7 +48,7 @@ pub fn ask_udp(address: SocketAddr, text: &str) -> io::Result<(String, SocketAdd
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(patient(PATIENCE)))?;
     socket.send_to(text.as_bytes(), address)?;
     let mut buffer = [0; 2048];
     let (length, from) = socket.recv_from(&mut buffer)?;

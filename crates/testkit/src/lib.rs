@@ -57,4 +57,4 @@ pub use servers::{Family, Servers};
 pub use stats::within_sigma;
 pub use sweep::sweep;
 pub use table::table;
-pub use wait::{Polled, wait_until};
+pub use wait::{Polled, patient, wait_until};

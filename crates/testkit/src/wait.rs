@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 /// The pause between two looks starts here and doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How many times longer than usual to wait: a whole number, for kernels that are emulated.
+const PATIENCE_VARIABLE: &str = "KMESH_TEST_PATIENCE";
 
 /// What a look can say: `bool`, `Option<T>`, or `Result<T, E>`, whose error tells what is still wrong.
 pub trait Polled {
@@ -39,12 +41,14 @@ impl<T, E: Display> Polled for Result<T, E> {
 /// Looks again and again until `look` succeeds, and returns what it found.
 ///
 /// # Panics
-/// After `deadline`, with `what` and the last state that was seen.
+/// After `deadline`, as [`patient`] makes it, with `what` and the last state that was seen.
 #[track_caller]
 pub fn wait_until<P: Polled>(what: &str, deadline: Duration, look: impl FnMut() -> P) -> P::Value {
     match try_until(deadline, look) {
         Ok(value) => value,
-        Err(last) => panic!("waited {deadline:?} for: {what}; last seen: {last}"),
+        Err(last) => {
+            panic!("waited {:?} for: {what}; last seen: {last}", patient(deadline))
+        }
     }
 }
 
@@ -53,7 +57,7 @@ pub(crate) fn try_until<P: Polled>(
     deadline: Duration,
     mut look: impl FnMut() -> P,
 ) -> Result<P::Value, String> {
-    let started = Instant::now();
+    let (started, deadline) = (Instant::now(), patient(deadline));
     let mut pause = PAUSE_MIN;
     loop {
         match look().polled() {
@@ -65,9 +69,33 @@ pub(crate) fn try_until<P: Polled>(
     }
 }
 
+/// A deadline for this machine: longer where `KMESH_TEST_PATIENCE` says so.
+#[must_use]
+pub fn patient(deadline: Duration) -> Duration {
+    stretched(deadline, std::env::var(PATIENCE_VARIABLE).ok().as_deref())
+}
+
+fn stretched(deadline: Duration, factor: Option<&str>) -> Duration {
+    let factor = factor.map_or(Ok(1), str::parse);
+    deadline * factor.unwrap_or_else(|e| panic!("{PATIENCE_VARIABLE}: {e}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_makes_a_deadline_longer_and_nothing_leaves_it() {
+        let usual = Duration::from_secs(2);
+        assert_eq!(stretched(usual, None), usual);
+        assert_eq!(stretched(usual, Some("5")), Duration::from_secs(10));
+    }
+
+    #[test]
+    #[should_panic(expected = "KMESH_TEST_PATIENCE: invalid digit")]
+    fn patience_that_is_no_number_is_named() {
+        stretched(Duration::ZERO, Some("long"));
+    }
 
     #[test]
     fn returns_what_the_look_found() {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use testkit::{ask_udp, wait_until};
+use testkit::{ask_udp, patient, wait_until};
 
 use super::bench::{Bench, PORT, TARGET, UDP_PORT, UDP_TARGET, VIP, VIP6, counter, vip};
 
@@ -20,7 +20,7 @@ fn socket(bench: &Bench, address: SocketAddr) -> UdpSocket {
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = bench.client.run(|| UdpSocket::bind((any, 0))).unwrap();
-    socket.set_read_timeout(Some(REPLY_DEADLINE)).unwrap();
+    socket.set_read_timeout(Some(patient(REPLY_DEADLINE))).unwrap();
     socket
 }
 
