@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::deps::{self, Set};
+use crate::vm::kernel::{Kernel, NEWEST};
 use crate::{build, exec, vm};
 
 #[derive(clap::Args)]
@@ -14,14 +15,15 @@ pub(crate) struct Arguments {
     /// Leave everything up, and print commands to play with
     #[arg(long)]
     keep: bool,
-    /// Run it inside a virtual machine, which needs no root
-    #[arg(long)]
-    vm: bool,
+    /// Run it inside a virtual machine, which needs no root; with this kernel
+    #[arg(long, value_name = "SERIES", num_args = 0..=1, default_missing_value = NEWEST.series,
+          value_parser = Kernel::of)]
+    vm: Option<Kernel>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if arguments.vm {
-        return in_vm(arguments.keep);
+    if let Some(kernel) = arguments.vm {
+        return in_vm(kernel, arguments.keep);
     }
     if !exec::is_root() {
         bail!(
@@ -38,13 +40,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// With `keep`, a shell in the machine takes over; whatever was made ends with the machine.
-fn in_vm(keep: bool) -> Result<()> {
+fn in_vm(kernel: Kernel, keep: bool) -> Result<()> {
     let program = built(&[Set::Host, Set::Vm])?;
     let program = vm::quoted(&program.display().to_string());
     if keep {
-        vm::on_newest_with_shell(&format!("{program} --keep"))
+        vm::on_one_with_shell(kernel, &format!("{program} --keep"))
     } else {
-        vm::on_newest(&program)
+        vm::on_one(kernel, &program)
     }
 }
 

@@ -28,14 +28,12 @@ const SHELL: &str = "exec bash";
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The series of the kernel
-    #[arg(long, default_value = NEWEST, value_parser = ["6.1", "6.12", "all"])]
+    #[arg(long, default_value = kernel::NEWEST.series, value_parser = ["6.1", "6.12", "all"])]
     kernel: String,
     /// What to run, for a shell; without it you get one
     #[arg(long, value_name = "COMMAND")]
     run: Option<String>,
 }
-
-const NEWEST: &str = kernel::ALL[kernel::ALL.len() - 1].series;
 
 /// What one kernel answered.
 pub(crate) struct Outcome {
@@ -63,19 +61,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     exit_with(worst)
 }
 
-/// On the newest of the kernels: what `cargo xtask demo --vm` does.
-pub(crate) fn on_newest(command: &str) -> Result<()> {
-    let newest = kernel::ALL[kernel::ALL.len() - 1];
-    for outcome in on_each(&[newest], command, RUN_DEADLINE)? {
+/// What `cargo xtask demo --vm` does.
+pub(crate) fn on_one(kernel: Kernel, command: &str) -> Result<()> {
+    for outcome in on_each(&[kernel], command, RUN_DEADLINE)? {
         exit_with(outcome.code?)?;
     }
     Ok(())
 }
 
-/// As [`on_newest`], with a shell at this terminal when the command is done.
-pub(crate) fn on_newest_with_shell(command: &str) -> Result<()> {
-    let newest = kernel::ALL[kernel::ALL.len() - 1];
-    exit_with(interactive(newest, &format!("{command}\n{SHELL}"))?)
+/// As [`on_one`], with a shell at this terminal when the command is done.
+pub(crate) fn on_one_with_shell(kernel: Kernel, command: &str) -> Result<()> {
+    exit_with(interactive(kernel, &format!("{command}\n{SHELL}"))?)
 }
 
 fn interactive(kernel: Kernel, command: &str) -> Result<u8> {

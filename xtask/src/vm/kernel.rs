@@ -12,6 +12,8 @@ use crate::exec;
 /// The stable releases whose kernels we test on, the oldest supported one first.
 pub(crate) const ALL: [Kernel; 2] =
     [Kernel { series: "6.1", suite: "bookworm" }, Kernel { series: "6.12", suite: "trixie" }];
+/// What runs where no other one is asked for.
+pub(crate) const NEWEST: Kernel = ALL[ALL.len() - 1];
 /// A shell and the tools of the initramfs, without any library.
 const BUSYBOX: &str = "busybox-static";
 
@@ -60,6 +62,15 @@ pub(super) fn prepare(kernels: &[Kernel], folder: &Path) -> Result<Vec<Unpacked>
 }
 
 impl Kernel {
+    /// The supported kernel of a series, as an argument names it.
+    pub(crate) fn of(series: &str) -> Result<Self> {
+        let found = ALL.into_iter().find(|kernel| kernel.series == series);
+        found.with_context(|| {
+            let known = ALL.map(|kernel| kernel.series).join(" and ");
+            format!("no virtual machine runs Linux {series}: there are {known}")
+        })
+    }
+
     /// Matches the packages of the general kernel: that for clouds lacks the 9p file system.
     fn packages(&self) -> String {
         format!(
@@ -124,6 +135,13 @@ mod tests {
         let names = names.map(str::to_owned);
         assert_eq!(newest(&names).as_deref(), Some("linux-image-6.12.107+deb13-amd64"));
         assert_eq!(newest(&[]), None);
+    }
+
+    #[test]
+    fn a_kernel_is_named_by_its_whole_series() {
+        assert_eq!(Kernel::of("6.12").expect("supported").suite, "trixie");
+        let error = Kernel::of("6").expect_err("no series");
+        assert_eq!(error.to_string(), "no virtual machine runs Linux 6: there are 6.1 and 6.12");
     }
 
     #[test]
