@@ -11,21 +11,22 @@ help:
 	@echo 'make demo KEEP=1    the same, but leave it up to play with'
 	@echo 'make demo-clean     remove what that left up'
 	@echo 'make demo VM=1      the same inside a virtual machine: needs neither root nor BPF'
-	@echo 'make test           run every test (root)'
+	@echo 'make demo VM=6.1    the same there on Linux 6.1; VM=1 is the newest supported one'
+	@echo 'make test           run every test, on older kernels too (root)'
 	@echo 'make bench          run the benches (root); NAME=x for one of them'
 	@echo 'make build          build the programs for release'
 	@echo 'make clean          remove what was built'
 	@echo 'Missing packages are installed with apt-get; each is named first. More: cargo xtask --help'
 
 demo: bootstrap
-	@cargo xtask demo $(if $(KEEP),--keep) $(if $(VM),--vm)
+	@cargo xtask demo $(if $(KEEP),--keep) $(if $(VM),--vm $(filter-out 1,$(VM)))
 
 # What a demo with KEEP=1 left up, or one that was killed.
 demo-clean:
 	@target/release/demo --clean
 
 test: bootstrap
-	@cargo xtask deps --no-vm && cargo xtask test
+	@cargo xtask deps && cargo xtask test
 
 bench: bootstrap
 	@cargo xtask bench $(NAME)

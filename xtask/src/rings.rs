@@ -6,7 +6,7 @@
 //! | 1 | unit and property tests | nothing |
 //! | 2 | kernel programs, and tests with `root` in their path | root |
 //! | 3 | scenes, and drills (ring 5) | root |
-//! | 4 | kernel programs and some scenes on older kernels; only with `--ring 4` | QEMU; no root |
+//! | 4 | kernel programs and the main scenes on older kernels, emulated | QEMU; no root |
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,8 +23,6 @@ const BEYOND_RING_1: [&str; 3] = ["datapath", "kmesh-daemon", "scenes"];
 pub(crate) const PROGRAMS: [&str; 4] = ["-p", "datapath", "-p", "kmesh-daemon"];
 /// Of ring 3.
 pub(crate) const SCENES: [&str; 2] = ["-p", "scenes"];
-/// Runs only when it is asked for: emulation takes some minutes, and the first run fetches kernels.
-const EMULATED: u8 = 4;
 /// Part of the path of each test that needs root.
 const ROOT_TESTS: &str = "root::";
 
@@ -61,10 +59,8 @@ const RINGS: [Ring; 5] = [
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let chosen: Vec<&Ring> = RINGS
-        .iter()
-        .filter(|ring| arguments.ring.map_or(ring.number != EMULATED, |n| n == ring.number))
-        .collect();
+    let chosen: Vec<&Ring> =
+        RINGS.iter().filter(|ring| arguments.ring.is_none_or(|n| n == ring.number)).collect();
     let mut times = Vec::new();
     if chosen.iter().any(|ring| ring.root) {
         times.push(("preflight".to_owned(), timed(preflight)?));
