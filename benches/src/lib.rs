@@ -5,7 +5,9 @@
 //! own round, and the two baselines of a round tell how much of a ratio is noise.
 #![forbid(unsafe_code)]
 
+pub mod commits;
 pub mod connects;
+pub mod crowd;
 pub mod mesh;
 pub mod ratio;
 pub mod report;

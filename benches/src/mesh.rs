@@ -9,6 +9,7 @@
 //! | - every tenth a ServiceEntry `svc-<n>` with an address, that selects WorkloadEntries by label | | `entries-<file>.yaml`, `workloads-<file>.yaml` |
 //! | endpoints, each a workload of its own on one of the nodes | `services` times `endpoints` | |
 //! | DestinationRules, one for every hundredth service | | `rules.yaml` |
+//! | with `datagrams`, the same ports for UDP | | |
 //!
 //! Objects of `services_per_file` services share a file.
 
@@ -40,6 +41,8 @@ pub struct Shape {
     pub endpoints: usize,
     /// Services whose objects are in one file.
     pub services_per_file: usize,
+    /// Whether each service has a UDP port beside the TCP port, with the same number.
+    pub datagrams: bool,
 }
 
 /// A mesh that was written.
@@ -52,7 +55,14 @@ pub struct Mesh {
 impl Default for Shape {
     /// 10 000 services and 100 000 workloads.
     fn default() -> Self {
-        Self { namespaces: 100, nodes: 500, services: 10_000, endpoints: 10, services_per_file: 10 }
+        Self {
+            namespaces: 100,
+            nodes: 500,
+            services: 10_000,
+            endpoints: 10,
+            services_per_file: 10,
+            datagrams: false,
+        }
     }
 }
 
@@ -84,13 +94,13 @@ impl Mesh {
         let rules = rules.map(|service| mesh.rule(service)).collect::<String>();
         fs::write(dir.join("rules.yaml"), rules)?;
         for file in 0..shape.services.div_ceil(shape.services_per_file) {
-            mesh.write_file(file, None)?;
+            mesh.write_file(file)?;
         }
         Ok(mesh)
     }
 
-    /// Takes an endpoint out of a service, or puts it back, by rewriting the file that says so.
-    /// Returns the name of that file, relative to the directory.
+    /// Takes an endpoint out of a service, or puts it back, by replacing the file that says so: in one
+    /// step, as an editor or kubelet does. Returns the name of that file, relative to the directory.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -101,7 +111,12 @@ impl Mesh {
         healthy: bool,
     ) -> io::Result<PathBuf> {
         let file = service / self.shape.services_per_file;
-        self.write_endpoints(file, is_entry(service), (!healthy).then_some((service, endpoint)))
+        let ill = (!healthy).then_some((service, endpoint));
+        let (name, text) = self.endpoints_of(file, is_entry(service), ill);
+        let draft = self.dir.with_extension("draft");
+        fs::write(&draft, text)?;
+        fs::rename(&draft, self.dir.join(&name))?;
+        Ok(name)
     }
 
     /// The directory.
@@ -120,36 +135,42 @@ impl Mesh {
         Ipv4Addr::from_bits(FIRST_ENDPOINT + 1 + number as u32)
     }
 
-    fn write_file(&self, file: usize, ill: Option<(usize, usize)>) -> io::Result<()> {
+    fn write_file(&self, file: usize) -> io::Result<()> {
         let services = self.services_of(file, false).map(|number| self.service(number));
         let services = services.collect::<String>();
         fs::write(self.dir.join(format!("services-{file}.yaml")), services)?;
-        self.write_endpoints(file, false, ill)?;
+        let (name, text) = self.endpoints_of(file, false, None);
+        fs::write(self.dir.join(name), text)?;
         if self.services_of(file, true).next().is_some() {
             let entries = self.services_of(file, true).map(|number| self.entry(number));
             let entries = entries.collect::<String>();
             fs::write(self.dir.join(format!("entries-{file}.yaml")), entries)?;
-            self.write_endpoints(file, true, ill)?;
+            let (name, text) = self.endpoints_of(file, true, None);
+            fs::write(self.dir.join(name), text)?;
         }
         Ok(())
     }
 
-    fn write_endpoints(
+    /// The file with the endpoints of Services, or with those of ServiceEntries: its name and text.
+    fn endpoints_of(
         &self,
         file: usize,
         entries: bool,
         ill: Option<(usize, usize)>,
-    ) -> io::Result<PathBuf> {
+    ) -> (PathBuf, String) {
         let kind = if entries { "workloads" } else { "slices" };
-        let name = PathBuf::from(format!("{kind}-{file}.yaml"));
         let mut text = String::new();
         for number in self.services_of(file, entries) {
             let ill = ill.filter(|(service, _)| *service == number).map(|(_, endpoint)| endpoint);
             let part = if entries { Self::workloads } else { Self::slice };
             text += &part(self, number, ill);
         }
-        fs::write(self.dir.join(&name), text)?;
-        Ok(name)
+        (PathBuf::from(format!("{kind}-{file}.yaml")), text)
+    }
+
+    /// `text`, when there are UDP ports.
+    fn for_datagrams(&self, text: &'static str) -> &'static str {
+        if self.shape.datagrams { text } else { "" }
     }
 
     fn services_of(&self, file: usize, entries: bool) -> impl Iterator<Item = usize> {
@@ -165,19 +186,22 @@ impl Mesh {
 
     fn service(&self, number: usize) -> String {
         let (metadata, address) = (self.metadata(number), self.service_address(number));
+        let datagrams = self
+            .for_datagrams("  - {name: datagrams, port: 80, targetPort: 8080, protocol: UDP}\n");
         format!(
             "---\napiVersion: v1\nkind: Service\n{metadata}\n  labels:\n    app: app-{number}\nspec:\n  \
              clusterIP: {address}\n  selector:\n    app: app-{number}\n  ports:\n  - name: http\n    \
-             port: 80\n    targetPort: 8080\n    protocol: TCP\n"
+             port: 80\n    targetPort: 8080\n    protocol: TCP\n{datagrams}"
         )
     }
 
     fn slice(&self, number: usize, ill: Option<usize>) -> String {
         let metadata = self.metadata(number);
+        let datagrams = self.for_datagrams("- {name: datagrams, port: 8080, protocol: UDP}\n");
         let mut text = format!(
             "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n{metadata}-x7k2p\n  labels:\n    \
              kubernetes.io/service-name: svc-{number}\naddressType: IPv4\nports:\n- name: http\n  \
-             port: 8080\n  protocol: TCP\nendpoints:\n"
+             port: 8080\n  protocol: TCP\n{datagrams}endpoints:\n"
         );
         for endpoint in 0..self.shape.endpoints {
             let address = self.endpoint_address(number, endpoint);
@@ -197,10 +221,12 @@ impl Mesh {
 
     fn entry(&self, number: usize) -> String {
         let (metadata, address) = (self.metadata(number), self.service_address(number));
+        let datagrams = self
+            .for_datagrams("  - {name: datagrams, number: 80, targetPort: 8080, protocol: UDP}\n");
         format!(
             "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\n{metadata}\nspec:\n  \
              hosts: [svc-{number}.example.com]\n  addresses: [{address}]\n  resolution: STATIC\n  \
-             ports:\n  - name: http\n    number: 80\n    targetPort: 8080\n    protocol: TCP\n  \
+             ports:\n  - name: http\n    number: 80\n    targetPort: 8080\n    protocol: TCP\n{datagrams}  \
              workloadSelector:\n    labels:\n      app: app-{number}\n"
         )
     }
@@ -263,17 +289,22 @@ fn node(number: usize) -> String {
 mod tests {
     use super::*;
 
+    fn read(dir: &Path) -> (resources::Directory, std::sync::Arc<model::Snapshot>) {
+        let mut directory =
+            resources::Directory::open(dir, resources::Options::default()).expect("opens");
+        let update = directory.reload();
+        assert!(update.problems.is_empty(), "{:?}", update.problems);
+        (directory, update.snapshot)
+    }
+
     #[test]
     fn a_mesh_is_as_large_as_its_shape_says() {
         let shape = Shape::sized(20, 3);
         let dir = tempfile::tempdir().expect("a directory");
         let mesh = Mesh::write(dir.path(), shape).expect("it is written");
-        let mut directory =
-            resources::Directory::open(dir.path(), resources::Options::default()).expect("opens");
-        let update = directory.reload();
-        assert!(update.problems.is_empty(), "{:?}", update.problems);
-        assert_eq!(update.snapshot.services.len(), 20);
-        assert_eq!(update.snapshot.workloads.len(), shape.workloads());
+        let (mut directory, snapshot) = read(dir.path());
+        assert_eq!(snapshot.services.len(), 20);
+        assert_eq!(snapshot.workloads.len(), shape.workloads());
         for service in [4, 19] {
             let file = mesh.set_health(service, 1, false).expect("it is written");
             let touched = resources::Touched::Names([file].into());
@@ -285,5 +316,14 @@ mod tests {
             };
             assert_eq!(ill(&format!("svc-{service}")), 1);
         }
+    }
+
+    #[test]
+    fn with_datagrams_every_service_has_two_ports() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shape = Shape { datagrams: true, ..Shape::sized(20, 3) };
+        Mesh::write(dir.path(), shape).expect("it is written");
+        let (_, snapshot) = read(dir.path());
+        assert!(snapshot.services.values().all(|service| service.ports.len() == 2));
     }
 }

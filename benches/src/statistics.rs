@@ -76,10 +76,23 @@ pub fn cpu_us(cgroup: &Path) -> anyhow::Result<f64> {
 /// # Errors
 /// When the process is gone.
 pub fn resident(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process had so far, bytes.
+///
+/// # Errors
+/// When the process is gone.
+pub fn resident_peak(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, name: &str) -> anyhow::Result<u64> {
     let path = Path::new("/proc").join(pid.to_string()).join("status");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kibibytes =
+        line.and_then(|line| line.split_whitespace().next()).context(name.to_owned())?;
     Ok(kibibytes.parse::<u64>()? * 1024)
 }
 

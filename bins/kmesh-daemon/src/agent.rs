@@ -173,10 +173,10 @@ impl Agent {
             Event::Addresses(addresses) => {
                 if self.hosts.set_addresses(&addresses) {
                     self.snapshot = self.hosts.snapshot();
-                    self.commit();
+                    self.commit(Duration::ZERO);
                 }
             }
-            Event::Retry => self.commit(),
+            Event::Retry => self.commit(Duration::ZERO),
             Event::Request(request) => self.answer(request),
             Event::Look if !self.enrolments.any_moved() => {}
             Event::Look | Event::Sweep => self.sweep(),
@@ -196,7 +196,9 @@ impl Agent {
 
     /// Reads what was touched and puts what is good in force.
     fn reload(&mut self, touched: &Touched) {
+        let started = Instant::now();
         let Update { snapshot, problems } = self.directory.refresh(touched);
+        let read = started.elapsed();
         if !Arc::ptr_eq(&self.problems, &problems) {
             self.log_new_problems(&problems);
             self.problems = problems;
@@ -208,7 +210,7 @@ impl Agent {
             self.snapshot = self.hosts.snapshot();
         }
         if changed || !self.attached {
-            self.commit();
+            self.commit(read);
         }
     }
 
@@ -224,7 +226,8 @@ impl Agent {
     }
 
     /// Brings the kernel to the snapshot, and attaches the programs when this is the first time.
-    fn commit(&mut self) {
+    /// `read` is what it took to get the snapshot, for the log.
+    fn commit(&mut self, read: Duration) {
         let started = Instant::now();
         match self.try_commit() {
             Ok(writes) => {
@@ -234,7 +237,8 @@ impl Agent {
                     generation = self.committer.generation(),
                     services = self.snapshot.services.len(),
                     writes,
-                    elapsed_us = started.elapsed().as_micros() as u64,
+                    read_us = read.as_micros() as u64,
+                    commit_us = started.elapsed().as_micros() as u64,
                     "committed"
                 );
                 for problem in self.committer.problems() {

@@ -1,6 +1,6 @@
 //! What a process outside the mesh pays: it is not enrolled, but its cgroup has the programs.
 
-use benches::connects::{self, Kind};
+use benches::connects::{self, Calls, Kind};
 use benches::ratio::{self, Round};
 use benches::report::{range, three, whole};
 use testkit::Interrupt;
@@ -23,7 +23,8 @@ pub fn report(host: &Host, rounds: u32, interrupt: &Interrupt) -> anyhow::Result
     for (name, kind, count) in
         [("TCP", Kind::Tcp, TCP_CALLS), ("UDP, the bare call", Kind::Udp, UDP_CALLS)]
     {
-        let cost = |cgroup| connects::measure(&host.client, cgroup, kind, host.server(), count);
+        let calls = Calls { kind, address: host.server(), span: 1, count };
+        let cost = |cgroup| connects::measure(&host.client, cgroup, calls);
         let mut measured = Vec::new();
         for _ in 0..rounds {
             interrupt.check()?;
