@@ -10,7 +10,7 @@ use super::{kernel, on_each, quoted};
 use crate::rings::{PROGRAMS, SCENES};
 use crate::{build, exec};
 
-/// For all of it; it takes six minutes on two cores that have nothing else to do, and more where they have.
+/// For all of it: thirteen minutes of processor time, so seven on two cores without other work.
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// Scenes that ask something of the kernel; parts of their paths. What a scene asks of the daemon alone
 /// is the same on every kernel; load, and a process for each of many questions, take too long there.
