@@ -24,6 +24,9 @@ use crate::{admin, preflight};
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     logging::init(args.log_level)?;
     datapath::init_libbpf_log();
+    if !datapath::return_large_buffers() {
+        tracing::warn!("the allocator keeps large buffers: the daemon takes more memory");
+    }
     preflight::require(args)?;
     // Each namespace that DNS is served in takes some.
     open_files::raise_limit().context("the limit of open files cannot be raised")?;

@@ -141,6 +141,16 @@ pub fn grace_period() -> io::Result<()> {
     sys::membarrier_global()
 }
 
+/// Buffers larger than this are given back to the kernel when they are freed.
+const LARGE_BUFFER_BYTES: i32 = 256 << 10;
+
+/// From now on the memory of a large buffer goes back to the kernel when it is freed. Otherwise the
+/// allocator keeps what one read of a whole map took, once it has seen such a read. Call it before
+/// threads are started. False when the allocator does not know how.
+pub fn return_large_buffers() -> bool {
+    sys::return_large_buffers(LARGE_BUFFER_BYTES)
+}
+
 pub(crate) fn path_error(
     action: &'static str,
     path: impl Into<PathBuf>,

@@ -133,6 +133,12 @@ pub fn membarrier_global() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// See [`crate::return_large_buffers`].
+pub fn return_large_buffers(threshold_bytes: i32) -> bool {
+    // SAFETY: the call takes no pointer, and glibc takes its own locks.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, threshold_bytes) == 1 }
+}
+
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.
 pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
