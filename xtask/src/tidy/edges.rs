@@ -16,10 +16,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("runtime", &[]),
     ("resources", &["model"]),
     ("dns", &["model", "runtime"]),
+    ("xds", &["model", "runtime"]),
     ("testkit", &[]),
     (
         "kmesh-daemon",
-        &["abi", "balance", "datapath", "dns", "model", "plan", "resources", "runtime"],
+        &["abi", "balance", "datapath", "dns", "model", "plan", "resources", "runtime", "xds"],
     ),
     ("kmeshctl", &["abi", "runtime"]),
     ("scenes", &["testkit"]),
