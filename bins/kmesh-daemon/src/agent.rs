@@ -10,7 +10,7 @@ use ::dns::Addresses;
 use anyhow::Context;
 use datapath::Datapath;
 use model::Snapshot;
-use resources::{Directory, Problem, Severity, Touched, Update, Watcher};
+use resources::Severity;
 use runtime::api::{
     BpfDump, ConfigDump, EnrolRequest, Enrolment, ExplainRequest, Explanation, Status,
     UnenrolRequest,
@@ -23,6 +23,7 @@ use crate::commit::Committer;
 use crate::connections::Totals;
 use crate::dns::{Dns, NodeHosts};
 use crate::enrolments::Enrolments;
+use crate::source::{Mesh, News, Problem, Source};
 use crate::{dump, explain, status};
 
 /// How often enrolled namespaces are looked for.
@@ -60,7 +61,7 @@ pub enum Request {
 
 /// Everything that can happen.
 enum Event {
-    Config(Touched),
+    Config(News),
     Addresses(Addresses),
     Request(Request),
     Look,
@@ -78,7 +79,7 @@ pub struct Parts {
     /// Who is in the mesh.
     pub enrolments: Enrolments,
     /// The configuration.
-    pub directory: Directory,
+    pub source: Source,
     /// Connections so far.
     pub totals: Arc<Totals>,
     /// The DNS proxy.
@@ -95,13 +96,12 @@ pub struct Agent {
     pub(crate) totals: Arc<Totals>,
     pub(crate) dns: Dns,
     pub(crate) hosts: NodeHosts,
-    directory: Directory,
-    pub(crate) source: String,
+    pub(crate) source: Source,
     /// As it is written.
     configured: Arc<Snapshot>,
     /// With the endpoints that names resolve to.
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) problems: Arc<[Problem]>,
+    pub(crate) problems: Vec<Problem>,
     attached: bool,
     failure: Option<String>,
     retry_at: Option<Instant>,
@@ -110,21 +110,18 @@ pub struct Agent {
 impl Agent {
     /// A daemon whose programs are loaded and not attached yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { datapath, committer, enrolments, directory, totals, dns, mut hosts } = parts;
-        let configured = directory.snapshot();
-        hosts.set_snapshot(&configured);
+        let Parts { datapath, committer, enrolments, source, totals, dns, hosts } = parts;
         Self {
-            source: directory.path().display().to_string(),
             snapshot: hosts.snapshot(),
-            configured,
+            configured: Arc::default(),
             datapath,
             committer,
             enrolments,
             totals,
             dns,
             hosts,
-            directory,
-            problems: Arc::default(),
+            source,
+            problems: Vec::new(),
             attached: false,
             failure: None,
             retry_at: None,
@@ -133,22 +130,18 @@ impl Agent {
 
     /// Runs until `shutdown`. The programs stay attached after it: the data path goes on with the
     /// last committed image.
-    pub async fn run(
-        mut self,
-        mut watcher: Watcher,
-        mut requests: mpsc::Receiver<Request>,
-        shutdown: Shutdown,
-    ) {
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, shutdown: Shutdown) {
         let (mut sweeps, mut looks) = (interval(SWEEP_PERIOD), interval(LOOK_PERIOD));
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut addresses = self.hosts.addresses();
-        tokio::task::block_in_place(|| self.reload(&Touched::Everything));
+        // A directory is read at once; a control plane has news when it has told everything.
+        tokio::task::block_in_place(|| self.reload(&News::Everything));
         loop {
             let retry_at = self.retry_at;
             let event = tokio::select! {
                 () = shutdown.wait() => Event::Stop,
-                touched = watcher.changed() => Event::Config(touched),
+                news = self.source.changed() => Event::Config(news),
                 Ok(()) = addresses.changed() => {
                     Event::Addresses(addresses.borrow_and_update().clone())
                 }
@@ -169,7 +162,7 @@ impl Agent {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Config(touched) => self.reload(&touched),
+            Event::Config(news) => self.reload(&news),
             Event::Addresses(addresses) => {
                 if self.hosts.set_addresses(&addresses) {
                     self.snapshot = self.hosts.snapshot();
@@ -194,12 +187,12 @@ impl Agent {
         }
     }
 
-    /// Reads what was touched and puts what is good in force.
-    fn reload(&mut self, touched: &Touched) {
+    /// Takes up what changed and puts what is good in force.
+    fn reload(&mut self, news: &News) {
         let started = Instant::now();
-        let Update { snapshot, problems } = self.directory.refresh(touched);
+        let Some(Mesh { snapshot, problems }) = self.source.take(news) else { return };
         let read = started.elapsed();
-        if !Arc::ptr_eq(&self.problems, &problems) {
+        if self.problems != problems {
             self.log_new_problems(&problems);
             self.problems = problems;
         }
@@ -217,7 +210,7 @@ impl Agent {
     fn log_new_problems(&self, problems: &[Problem]) {
         let known: HashSet<&Problem> = self.problems.iter().collect();
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
-            match problem.severity {
+            match problem.severity() {
                 Severity::Error => tracing::error!("{problem}"),
                 Severity::Warning => tracing::warn!("{problem}"),
                 Severity::Info => tracing::info!("{problem}"),
@@ -279,7 +272,10 @@ impl Agent {
         match (&self.failure, self.attached) {
             (_, true) => Ok(()),
             (Some(failure), false) => Err(failure.clone()),
-            (None, false) => Err("the first image is not committed yet".into()),
+            (None, false) => Err(self
+                .source
+                .waiting_for()
+                .unwrap_or_else(|| "the first image is not committed yet".into())),
         }
     }
 

@@ -17,8 +17,11 @@ pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Directory of Kubernetes and Istio YAML; watched for changes.
-    #[arg(long, env = "KMESH_CONFIG_DIR")]
+    #[arg(long, env = "KMESH_CONFIG_DIR", conflicts_with = "address")]
     pub config_dir: Option<PathBuf>,
+    /// A control plane in the place of a directory.
+    #[command(flatten)]
+    pub xds: XdsArgs,
     /// Which data path to run.
     #[arg(long, value_enum, default_value_t = Mode::DualEngine)]
     pub mode: Mode,
@@ -152,6 +155,38 @@ pub struct LimitArgs {
     map_batch_entries: u32,
 }
 
+/// The control plane, and who this node is for it. Names and defaults are those of Kmesh's DaemonSet.
+#[derive(Debug, clap::Args)]
+pub struct XdsArgs {
+    /// Address of the control plane: HOST:PORT for TLS, http://HOST:PORT without.
+    #[arg(id = "address", long = "xds-address", env = "XDS_ADDRESS", value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// The name in the control plane's certificate, where it is not the host that is dialled.
+    #[arg(long = "xds-server-name", env = "XDS_SERVER_NAME")]
+    pub server_name: Option<String>,
+    /// Certificate that the control plane's is signed by; read at each connection.
+    #[arg(long = "xds-root-cert", env = "XDS_ROOT_CERT", default_value = xds::client::DEFAULT_ROOT_CERT)]
+    pub root_cert: PathBuf,
+    /// Token that goes with each stream, or `none`; read at each connection.
+    #[arg(long = "xds-token", env = "XDS_TOKEN", default_value = xds::client::DEFAULT_TOKEN)]
+    pub token: PathBuf,
+    /// Name of this pod.
+    #[arg(long, env = "POD_NAME", default_value = "kmesh")]
+    pub pod_name: String,
+    /// Namespace of this pod.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "kmesh-system")]
+    pub pod_namespace: String,
+    /// Service account of this pod.
+    #[arg(long, env = "SERVICE_ACCOUNT", default_value = "kmesh")]
+    pub service_account: String,
+    /// Address of this pod.
+    #[arg(long, env = "INSTANCE_IP", default_value = "127.0.0.1")]
+    pub instance_ip: IpAddr,
+    /// Name of the mesh.
+    #[arg(long, env = "MESH_ID", default_value = "cluster.local")]
+    pub mesh_id: String,
+}
+
 // === impl Args ===
 
 impl Args {
@@ -174,6 +209,33 @@ impl Args {
             cluster: self.cluster_id.clone(),
             network: self.network.clone(),
         }
+    }
+
+    /// How the control plane is reached; none when a directory is the source.
+    pub fn xds_config(&self) -> Option<xds::client::Config> {
+        let address = self.xds.address.as_deref()?;
+        let identity = xds::client::Identity {
+            pod_name: self.xds.pod_name.clone(),
+            pod_namespace: self.xds.pod_namespace.clone(),
+            service_account: self.xds.service_account.clone(),
+            instance_ip: self.xds.instance_ip,
+            node_name: self.node_name.clone(),
+            cluster_id: self.cluster_id.clone(),
+            mesh_id: self.xds.mesh_id.clone(),
+            network: self.network.clone(),
+        };
+        Some(xds::client::Config {
+            address: xds::client::with_scheme(address),
+            server_name: self.xds.server_name.clone(),
+            root_cert: self.xds.root_cert.clone(),
+            token: (self.xds.token.as_os_str() != "none").then(|| self.xds.token.clone()),
+            identity,
+            options: xds::Options {
+                domain: self.cluster_domain.clone(),
+                cluster: self.cluster_id.clone(),
+                network: self.network.clone(),
+            },
+        })
     }
 }
 

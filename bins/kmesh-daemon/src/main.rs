@@ -14,6 +14,7 @@ mod explain;
 mod metrics;
 mod preflight;
 mod run;
+mod source;
 mod status;
 
 use std::process::ExitCode;

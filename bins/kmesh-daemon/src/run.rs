@@ -18,6 +18,7 @@ use crate::commit::Committer;
 use crate::connections::{self, Totals};
 use crate::dns::{Dns, NodeHosts, NodeResolvers};
 use crate::enrolments::Enrolments;
+use crate::source::Source;
 use crate::{admin, preflight};
 
 /// Runs the daemon until a signal.
@@ -36,24 +37,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let mut signals = StopSignals::catch()?;
-    let config_dir = args
-        .config_dir
-        .as_deref()
-        .context("no configuration: name a directory of YAML by --config-dir")?;
-    let unreadable = || format!("--config-dir {}", config_dir.display());
-    let directory =
-        Directory::open(config_dir, args.resource_options()).with_context(unreadable)?;
-    let watcher = Watcher::new(config_dir).with_context(unreadable)?;
+    let (trigger, stop) = shutdown::channel();
+    let source = source(args, stop.clone())?;
     std::fs::create_dir_all(&args.state_dir)
         .with_context(|| format!("--state-dir {}", args.state_dir.display()))?;
     // Bound before anything is loaded: a second daemon stops here.
     let listeners = Admin::bind(&args.admin_socket, args.status_addr.0).await?;
 
-    let (trigger, stop) = shutdown::channel();
-    let agent = tokio::task::block_in_place(|| build(args, directory, stop.clone()))?;
+    let agent = tokio::task::block_in_place(|| build(args, source, stop.clone()))?;
     let (sender, requests) = mpsc::channel(REQUESTS_MAX);
     let admin = tokio::spawn(listeners.serve(admin::router(sender), stop.clone()));
-    let agent = tokio::spawn(agent.run(watcher, requests, stop));
+    let agent = tokio::spawn(agent.run(requests, stop));
     let signal = signals.wait().await;
     tracing::info!(signal, "stopping; programs stay attached with the last committed image");
     trigger.fire();
@@ -62,8 +56,24 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Opens the directory, or begins to listen to the control plane.
+fn source(args: &Args, stop: shutdown::Shutdown) -> anyhow::Result<Source> {
+    if let Some(config) = args.xds_config() {
+        let address = config.address.clone();
+        return Ok(Source::control_plane(&address, xds::client::spawn(config, stop)));
+    }
+    let config_dir = args.config_dir.as_deref().context(
+        "no configuration: name a directory of YAML by --config-dir, or a control plane by --xds-address",
+    )?;
+    let unreadable = || format!("--config-dir {}", config_dir.display());
+    let directory =
+        Directory::open(config_dir, args.resource_options()).with_context(unreadable)?;
+    let watcher = Watcher::new(config_dir).with_context(unreadable)?;
+    Ok(Source::Directory(Box::new(directory), Box::new(watcher)))
+}
+
 /// Loads the programs and recovers what the maps hold; nothing live changes yet.
-fn build(args: &Args, directory: Directory, stop: shutdown::Shutdown) -> anyhow::Result<Agent> {
+fn build(args: &Args, source: Source, stop: shutdown::Shutdown) -> anyhow::Result<Agent> {
     prepare_bpffs(&args.bpf_fs_path)?;
     let limits = args.limits.limits();
     let datapath = Datapath::load(datapath::Config {
@@ -79,7 +89,7 @@ fn build(args: &Args, directory: Directory, stop: shutdown::Shutdown) -> anyhow:
     let hosts = NodeHosts::new(node_resolvers, &args.state_dir, stop.clone());
     let totals = Arc::new(Totals::default());
     connections::spawn(maps, Arc::clone(&totals), stop)?;
-    Ok(Agent::new(Parts { datapath, committer, enrolments, directory, totals, dns, hosts }))
+    Ok(Agent::new(Parts { datapath, committer, enrolments, source, totals, dns, hosts }))
 }
 
 fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {

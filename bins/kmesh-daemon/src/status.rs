@@ -2,7 +2,9 @@
 
 use abi::{Outcome, Reason};
 use resources::Severity;
-use runtime::api::{ConfigStatus, Counter, LinkInfo, MapFill, ProgramStats, Status, Version};
+use runtime::api::{
+    ConfigStatus, ControlPlaneStatus, Counter, LinkInfo, MapFill, ProgramStats, Status, Version,
+};
 
 use crate::agent::Agent;
 
@@ -31,16 +33,28 @@ pub fn status(agent: &Agent) -> Status {
 }
 
 fn config(agent: &Agent) -> ConfigStatus {
-    let written = agent.problems.iter().filter(|p| p.severity != Severity::Info);
+    let written = agent.problems.iter().filter(|p| p.severity() != Severity::Info);
     let placed = agent.committer.problems().iter();
     ConfigStatus {
-        source: agent.source.clone(),
+        source: agent.source.place(),
+        control_plane: agent.source.control_plane_state().map(control_plane),
         services: agent.snapshot.services.len(),
         workloads: agent.snapshot.workloads.len(),
         problems: written
             .map(ToString::to_string)
             .chain(placed.map(|p| format!("error: service {}: {}", p.service, p.message)))
             .collect(),
+    }
+}
+
+fn control_plane(state: xds::client::State) -> ControlPlaneStatus {
+    ControlPlaneStatus {
+        connected: state.is_connected,
+        attempts: state.attempts,
+        streams: state.streams,
+        responses: state.responses,
+        refused: state.refused,
+        error: state.error,
     }
 }
 

@@ -39,8 +39,8 @@ pub use config_dump::{
 pub use enrolment::{DnsCapture, EnrolRequest, Enrolment, UnenrolRequest};
 pub use explain::{ExplainRequest, Explanation, Station};
 pub use status::{
-    ConfigStatus, Connections, Counter, DnsQueries, DnsStatus, HostStatus, LinkInfo, MapFill,
-    ProgramStats, Status,
+    ConfigStatus, Connections, ControlPlaneStatus, Counter, DnsQueries, DnsStatus, HostStatus,
+    LinkInfo, MapFill, ProgramStats, Status,
 };
 pub use version::Version;
 

@@ -97,6 +97,27 @@ pub struct ConfigStatus {
     pub workloads: usize,
     /// One sentence per object that was not taken as it is written.
     pub problems: Vec<String>,
+    /// How it stands with the control plane; none with a directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<ControlPlaneStatus>,
+}
+
+/// How it stands with the control plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ControlPlaneStatus {
+    /// A stream is open.
+    pub connected: bool,
+    /// Connections that were tried.
+    pub attempts: u64,
+    /// Streams that were opened.
+    pub streams: u64,
+    /// Responses that were taken.
+    pub responses: u64,
+    /// Of these, answered by a refusal (NACK) of a resource.
+    pub refused: u64,
+    /// Why the last stream ended, or could not be opened; empty before that.
+    pub error: String,
 }
 
 /// How full a map is.

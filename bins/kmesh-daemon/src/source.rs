@@ -1,0 +1,156 @@
+//! Where the configuration comes from: a directory, or a control plane. The agent asks both the same
+//! things.
+
+use std::fmt;
+use std::sync::Arc;
+
+use model::Snapshot;
+use resources::{Directory, Severity, Touched, Watcher};
+use xds::client::Client;
+
+/// A source of configuration.
+pub enum Source {
+    /// YAML files.
+    Directory(Box<Directory>, Box<Watcher>),
+    /// Workload discovery over delta xDS.
+    ControlPlane(ControlPlane),
+}
+
+/// A control plane, and what it has said.
+pub struct ControlPlane {
+    address: String,
+    client: Client,
+    /// What was last taken up; none before everything was told once.
+    update: Option<xds::Update>,
+}
+
+/// Something may have changed.
+#[derive(Debug)]
+pub enum News {
+    /// Anywhere.
+    Everything,
+    /// In these files.
+    Files(Touched),
+    /// In what the control plane says.
+    Resources,
+}
+
+/// What is in force, and what is not although somebody said it.
+pub struct Mesh {
+    /// The mesh.
+    pub snapshot: Arc<Snapshot>,
+    /// What the operator should know.
+    pub problems: Vec<Problem>,
+}
+
+/// Something in the configuration that is not in force, or not as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Problem {
+    /// In a file.
+    File(resources::Problem),
+    /// In a resource of the control plane.
+    Resource(xds::Finding),
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Listens to a control plane.
+    pub fn control_plane(address: &str, client: Client) -> Self {
+        Self::ControlPlane(ControlPlane { address: address.to_owned(), client, update: None })
+    }
+
+    /// Where it is, for the operator.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Directory(directory, _) => directory.path().display().to_string(),
+            Self::ControlPlane(plane) => plane.address.clone(),
+        }
+    }
+
+    /// Waits until something may have changed. It may be dropped at any time.
+    pub async fn changed(&mut self) -> News {
+        match self {
+            Self::Directory(_, watcher) => News::Files(watcher.changed().await),
+            Self::ControlPlane(plane) => {
+                // The client ends with the daemon only.
+                if plane.client.updates.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                News::Resources
+            }
+        }
+    }
+
+    /// Takes up what changed. None while a control plane has not told everything once: half a mesh
+    /// would refuse connections.
+    pub fn take(&mut self, news: &News) -> Option<Mesh> {
+        match (self, news) {
+            (Self::Directory(directory, _), News::Files(touched)) => {
+                Some(Mesh::of_files(directory.refresh(touched)))
+            }
+            (Self::Directory(directory, _), _) => {
+                Some(Mesh::of_files(directory.refresh(&Touched::Everything)))
+            }
+            (Self::ControlPlane(plane), _) => {
+                plane.update = plane.client.updates.borrow_and_update().clone();
+                plane.update.as_ref().map(Mesh::of_resources)
+            }
+        }
+    }
+
+    /// Why nothing is in force yet.
+    pub fn waiting_for(&self) -> Option<String> {
+        let Self::ControlPlane(plane) = self else { return None };
+        if plane.update.is_some() {
+            return None;
+        }
+        let state = plane.client.state.borrow();
+        let why = if state.is_connected { "it has not answered yet" } else { state.error.as_str() };
+        Some(format!("nothing is known from the control plane {}: {why}", plane.address))
+    }
+
+    /// How it stands with the control plane.
+    pub fn control_plane_state(&self) -> Option<xds::client::State> {
+        match self {
+            Self::Directory(..) => None,
+            Self::ControlPlane(plane) => Some(plane.client.state.borrow().clone()),
+        }
+    }
+}
+
+// === impl Mesh ===
+
+impl Mesh {
+    fn of_files(update: resources::Update) -> Self {
+        let problems = update.problems.iter().cloned().map(Problem::File).collect();
+        Self { snapshot: update.snapshot, problems }
+    }
+
+    fn of_resources(update: &xds::Update) -> Self {
+        let problems = update.findings.iter().cloned().map(Problem::Resource).collect();
+        Self { snapshot: update.snapshot.clone(), problems }
+    }
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::File(problem) => problem.severity,
+            Self::Resource(finding) if finding.is_refused => Severity::Error,
+            Self::Resource(_) => Severity::Warning,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(problem) => problem.fmt(f),
+            Self::Resource(finding) => write!(f, "{}: {finding}", self.severity()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Single resources as facts: validated, in the terms of the model, and with what has no effect here.
+
+mod service;
+mod workload;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use prost::Message;
+
+use crate::ADDRESS_TYPE;
+use crate::finding::{Finding, Refusal};
+use crate::wire::discovery::Resource;
+use crate::wire::workload::{Address, GatewayAddress, address, gateway_address};
+
+pub use service::ServiceFacts;
+pub use workload::{Ports, WorkloadFacts};
+
+/// What one resource of [`ADDRESS_TYPE`] says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AddressFacts {
+    /// A service.
+    Service(ServiceFacts),
+    /// A workload.
+    Workload(WorkloadFacts),
+}
+
+/// Reads a resource of [`ADDRESS_TYPE`].
+///
+/// # Errors
+/// The first field that is not valid.
+pub fn read_address(resource: &Resource) -> Result<AddressFacts, Refusal> {
+    let reader = Reader { resource: &resource.name };
+    let any = resource.resource.as_ref();
+    let any = any.ok_or_else(|| reader.refusal("resource", "is missing"))?;
+    if any.type_url != ADDRESS_TYPE {
+        return Err(reader.refusal("type_url", format!("is {}", any.type_url)));
+    }
+    let address = Address::decode(any.value.as_slice())
+        .map_err(|error| reader.refusal("resource", format!("can't be decoded: {error}")))?;
+    match address.r#type {
+        Some(address::Type::Service(service)) => {
+            service::read(&reader, service).map(AddressFacts::Service)
+        }
+        Some(address::Type::Workload(workload)) => {
+            workload::read(&reader, workload).map(AddressFacts::Workload)
+        }
+        None => Err(reader.refusal("type", "is neither a workload nor a service")),
+    }
+}
+
+/// Reads the fields of the resource of this name.
+struct Reader<'a> {
+    resource: &'a str,
+}
+
+impl Reader<'_> {
+    fn refusal(&self, field: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { resource: self.resource.to_owned(), field, message: message.into() }
+    }
+
+    fn without_effect(&self, field: &'static str, message: impl Into<String>) -> Finding {
+        let resource = self.resource.to_owned();
+        Finding { resource, is_refused: false, field, message: message.into() }
+    }
+
+    fn required(&self, field: &'static str, value: &str) -> Result<(), Refusal> {
+        if value.is_empty() { Err(self.refusal(field, "is empty")) } else { Ok(()) }
+    }
+
+    fn ip(&self, field: &'static str, bytes: &[u8]) -> Result<IpAddr, Refusal> {
+        if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+            return Ok(Ipv4Addr::from(v4).into());
+        }
+        let v6 = <[u8; 16]>::try_from(bytes).map_err(|_| {
+            self.refusal(field, format!("an address has {} bytes, not 4 or 16", bytes.len()))
+        })?;
+        Ok(Ipv6Addr::from(v6).to_canonical())
+    }
+
+    fn port(&self, field: &'static str, number: u32) -> Result<u16, Refusal> {
+        u16::try_from(number)
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| self.refusal(field, format!("{number} is no port number")))
+    }
+
+    /// 0 is the port that is dialled.
+    fn target_port(&self, field: &'static str, number: u32, dialled: u16) -> Result<u16, Refusal> {
+        if number == 0 { Ok(dialled) } else { self.port(field, number) }
+    }
+}
+
+/// A gateway as text, for the operator.
+fn gateway_text(gateway: &GatewayAddress) -> String {
+    match &gateway.destination {
+        Some(gateway_address::Destination::Hostname(name)) => {
+            format!("{}/{}", name.namespace, name.hostname)
+        }
+        Some(gateway_address::Destination::Address(address)) => {
+            let reader = Reader { resource: "" };
+            let ip = reader.ip("address", &address.address);
+            ip.map_or_else(|_| "an address that is not valid".to_owned(), |ip| ip.to_string())
+        }
+        None => "nowhere".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

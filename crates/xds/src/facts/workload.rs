@@ -1,0 +1,151 @@
+//! A workload.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use model::{Locality, ServiceName, Topology, WorkloadName};
+
+use super::{Reader, gateway_text};
+use crate::finding::{Finding, Refusal};
+use crate::wire::workload as wire;
+
+/// The endpoint's own port by the one that is dialled.
+pub type Ports = BTreeMap<u16, u16>;
+
+/// Parts of a uid before the namespace: cluster, API group and kind.
+const UID_PREFIX_PARTS: usize = 3;
+
+/// What a resource says about a workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadFacts {
+    /// What its uid begins with: cluster, API group and kind.
+    pub uid_prefix: String,
+    /// Namespace, and the rest of the uid: the name, with a section where there are several.
+    pub name: WorkloadName,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// They are those of its node.
+    pub uses_host_network: bool,
+    /// The name by which it is found, when it has no address.
+    pub hostname: String,
+    /// Where it runs.
+    pub topology: Topology,
+    /// Kubernetes service account.
+    pub service_account: String,
+    /// May it be chosen?
+    pub is_healthy: bool,
+    /// Relative weight.
+    pub weight: u32,
+    /// Services that it serves, and its ports for each.
+    pub services: Vec<(ServiceName, Ports)>,
+    /// What has no effect.
+    pub findings: Vec<Finding>,
+}
+
+pub(super) fn read(
+    reader: &Reader<'_>,
+    workload: wire::Workload,
+) -> Result<WorkloadFacts, Refusal> {
+    let (uid_prefix, name) = names(reader, &workload)?;
+    let findings = findings(reader, &workload);
+    let is_healthy = match wire::WorkloadStatus::try_from(workload.status) {
+        Ok(status) => status == wire::WorkloadStatus::Healthy,
+        Err(_) => {
+            let message = format!("{} is not a known value", workload.status);
+            return Err(reader.refusal("status", message));
+        }
+    };
+    let addresses = workload.addresses.iter().map(|bytes| reader.ip("addresses", bytes));
+    let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+    let network_mode = wire::NetworkMode::try_from(workload.network_mode).map_err(|_| {
+        let message = format!("{} is not a known value", workload.network_mode);
+        reader.refusal("network_mode", message)
+    })?;
+    let services = workload.services.iter().map(|(key, list)| service(reader, key, list));
+    let services = services.collect::<Result<Vec<_>, _>>()?;
+    let locality = workload.locality.unwrap_or_default();
+    let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+    Ok(WorkloadFacts {
+        uid_prefix,
+        name,
+        addresses,
+        uses_host_network: network_mode == wire::NetworkMode::HostNetwork,
+        hostname: workload.hostname,
+        topology: Topology {
+            locality: Locality {
+                region: locality.region,
+                zone: locality.zone,
+                subzone: locality.subzone,
+            },
+            node: workload.node,
+            network: workload.network,
+            cluster: workload.cluster_id,
+        },
+        service_account: or(workload.service_account, "default"),
+        is_healthy,
+        weight: workload.capacity.unwrap_or(1),
+        services,
+        findings,
+    })
+}
+
+/// A uid is `cluster/group/kind/namespace/name`, and a section where one object has several.
+fn names(
+    reader: &Reader<'_>,
+    workload: &wire::Workload,
+) -> Result<(String, WorkloadName), Refusal> {
+    reader.required("uid", &workload.uid)?;
+    let parts: Vec<&str> = workload.uid.splitn(UID_PREFIX_PARTS + 2, '/').collect();
+    let [cluster, group, kind, namespace, name] = parts[..] else {
+        return Ok((workload.uid.clone(), WorkloadName::new(&workload.namespace, &workload.name)));
+    };
+    Ok((format!("{cluster}/{group}/{kind}"), WorkloadName::new(namespace, name)))
+}
+
+fn service(
+    reader: &Reader<'_>,
+    key: &str,
+    list: &wire::PortList,
+) -> Result<(ServiceName, Ports), Refusal> {
+    let (namespace, hostname) = key
+        .split_once('/')
+        .ok_or_else(|| reader.refusal("services", format!("{key} is not namespace/hostname")))?;
+    let mut ports = Ports::new();
+    for port in &list.ports {
+        let dialled = reader.port("services.ports.service_port", port.service_port)?;
+        let target = reader.target_port("services.ports.target_port", port.target_port, dialled)?;
+        ports.insert(dialled, target);
+    }
+    Ok((ServiceName::new(namespace, hostname), ports))
+}
+
+fn findings(reader: &Reader<'_>, workload: &wire::Workload) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut without_effect = |field, message: String| {
+        findings.push(reader.without_effect(field, message));
+    };
+    if let Some(waypoint) = &workload.waypoint {
+        let name = gateway_text(waypoint);
+        without_effect(
+            "waypoint",
+            format!("connections do not go by way of {name}: its rules are not applied"),
+        );
+    }
+    if let Some(gateway) = &workload.network_gateway {
+        let name = gateway_text(gateway);
+        without_effect("network_gateway", format!("connections do not go by way of {name}"));
+    }
+    if let Some(tunnel) = &workload.application_tunnel {
+        if tunnel.protocol() != wire::application_tunnel::Protocol::None {
+            without_effect("application_tunnel", "connections are made without it".to_owned());
+        }
+    }
+    if !workload.authorization_policies.is_empty() {
+        let names = workload.authorization_policies.join(", ");
+        without_effect("authorization_policies", format!("not enforced: {names}"));
+    }
+    for extension in &workload.extensions {
+        without_effect("extensions", format!("{} is not known here", extension.name));
+    }
+    findings
+}
