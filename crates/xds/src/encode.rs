@@ -246,17 +246,10 @@ impl Encoder {
     }
 
     fn put(&mut self, name: String, message: wire::address::Type) {
-        let value = wire::Address { r#type: Some(message) }.encode_to_vec();
-        let mut hasher = DefaultHasher::new();
-        value.hash(&mut hasher);
-        let version = format!("{:016x}", hasher.finish());
-        if self.resources.get(&name).is_some_and(|known| known.version == version) {
-            return;
+        let resource = resource(&name, message);
+        if self.resources.get(&name).is_none_or(|known| known.version != resource.version) {
+            self.resources.insert(name, Arc::new(resource));
         }
-        let any = Any { type_url: ADDRESS_TYPE.to_owned(), value };
-        let resource =
-            Resource { name: name.clone(), version, resource: Some(any), aliases: vec![] };
-        self.resources.insert(name, Arc::new(resource));
     }
 }
 
@@ -282,6 +275,16 @@ impl Group<'_> {
             && own == told
             && own.len() == self.endpoints.len()
     }
+}
+
+/// A message as a resource. Its version is a hash of its bytes.
+pub fn resource(name: &str, message: wire::address::Type) -> Resource {
+    let value = wire::Address { r#type: Some(message) }.encode_to_vec();
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    let version = format!("{:016x}", hasher.finish());
+    let any = Any { type_url: ADDRESS_TYPE.to_owned(), value };
+    Resource { name: name.to_owned(), version, resource: Some(any), aliases: vec![] }
 }
 
 /// Families of the endpoints; both when there are none.
