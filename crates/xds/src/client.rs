@@ -11,7 +11,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Streaming};
 
 use crate::backoff;
-use crate::facts::read_address;
+use crate::facts::{read_address, read_policy};
 use crate::finding::Finding;
 pub use crate::identity::Identity;
 use crate::registry::{Options, Registry, Update};
@@ -199,7 +199,8 @@ impl Session {
                 (refusals, answer)
             }
             AUTHORIZATION_TYPE => {
-                let (_, refusals, answer) = self.policies.take(response, |_| Ok(()));
+                let (changes, refusals, answer) = self.policies.take(response, read_policy);
+                self.registry.update_policies(changes);
                 (refusals, answer)
             }
             other => {
@@ -234,7 +235,7 @@ impl Session {
             message: "authorization is not enforced yet".to_owned(),
         });
         update.findings = refused.chain(update.findings.iter().cloned()).chain(policies).collect();
-        update.versions = self.addresses.versions().clone();
+        update.versions = [&self.addresses, &self.policies].map(|it| it.versions().clone());
         self.updates.send_replace(Some(update));
     }
 
