@@ -191,8 +191,8 @@ impl Agent {
     /// Takes up what changed and puts what is good in force.
     fn reload(&mut self, news: &News) {
         let started = Instant::now();
-        let Some(Mesh { snapshot, problems }) = self.source.take(news) else { return };
-        let read = started.elapsed();
+        let Some(Mesh { snapshot, problems, since }) = self.source.take(news) else { return };
+        let read = since.map_or_else(|| started.elapsed(), |since| since.elapsed());
         if self.problems != problems {
             self.log_new_problems(&problems);
             self.problems = problems;

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use model::{PolicyName, ServiceName, Snapshot, Workload};
 use resources::{Directory, Severity, Touched, Watcher};
@@ -42,6 +43,8 @@ pub struct Mesh {
     pub snapshot: Arc<Snapshot>,
     /// What the operator should know.
     pub problems: Vec<Problem>,
+    /// When it was known that there is something new, if that was before it was asked for.
+    pub since: Option<Instant>,
 }
 
 /// Something in the configuration that is not in force, or not as it is written.
@@ -165,12 +168,12 @@ fn of_files(sources: Vec<String>) -> Origin {
 impl Mesh {
     fn of_files(update: resources::Update) -> Self {
         let problems = update.problems.iter().cloned().map(Problem::File).collect();
-        Self { snapshot: update.snapshot, problems }
+        Self { snapshot: update.snapshot, problems, since: None }
     }
 
     fn of_resources(update: &xds::Update) -> Self {
         let problems = update.findings.iter().cloned().map(Problem::Resource).collect();
-        Self { snapshot: update.snapshot.clone(), problems }
+        Self { snapshot: update.snapshot.clone(), problems, since: update.received }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The connection to a control plane: one delta stream at a time, opened again whenever it breaks.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runtime::shutdown::Shutdown;
 use tokio::sync::{mpsc, watch};
@@ -192,6 +192,7 @@ impl Session {
 
     /// Takes a response, and says what to answer.
     fn take(&mut self, response: DeltaDiscoveryResponse) -> Option<DeltaDiscoveryRequest> {
+        let received = Instant::now();
         let (refusals, answer) = match response.type_url.as_str() {
             ADDRESS_TYPE => {
                 let (changes, refusals, answer) = self.addresses.take(response, read_address);
@@ -215,12 +216,12 @@ impl Session {
             state.responses += 1;
             state.refused += u64::from(!refusals.is_empty());
         });
-        self.publish();
+        self.publish(received);
         Some(answer)
     }
 
     /// Nothing before everything was told once: half a mesh would refuse connections.
-    fn publish(&self) {
+    fn publish(&self, received: Instant) {
         if !self.addresses.is_complete() {
             return;
         }
@@ -236,6 +237,7 @@ impl Session {
         });
         update.findings = refused.chain(update.findings.iter().cloned()).chain(policies).collect();
         update.versions = [&self.addresses, &self.policies].map(|it| it.versions().clone());
+        update.received = Some(received);
         self.updates.send_replace(Some(update));
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use model::{
     Endpoint, Health, Locality, NodeFacts, Policy, PolicyName, Protocol, Service, ServiceName,
@@ -38,6 +39,8 @@ pub struct Update {
     pub findings: Arc<[Finding]>,
     /// Versions of the services and workloads in force, then of the policies.
     pub versions: [Versions; 2],
+    /// When the last response came; none before the first.
+    pub received: Option<Instant>,
 }
 
 impl Update {
@@ -133,6 +136,7 @@ impl Registry {
             snapshot: Arc::new(self.snapshot.clone()),
             findings: self.findings.values().flatten().cloned().collect(),
             versions: Default::default(),
+            received: None,
         }
     }
 
