@@ -9,7 +9,7 @@ use testkit::{Interrupt, Nginx};
 
 use crate::Args;
 use crate::figures::{Bound, Figures};
-use crate::site::{Host, SERVER_PORT, Site};
+use crate::site::{Host, Listens, SERVER_PORT, Site};
 
 const RATIO: Bound = Bound { most: 1.1, unit: "", digits: 3 };
 /// Calls of one measurement: a few tenths of a second.
