@@ -1,3 +1,5 @@
+//! Policies of the wire.
+
 use model::{AddressBlock, PolicyAction, PolicyScope, ServiceAccount, StringMatch};
 use prost::Message;
 use prost_types::Any;

@@ -1,3 +1,5 @@
+//! Services and workloads of the wire: read whole, and refused by name.
+
 use prost::Message;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Resources in any order to the mesh that they describe.
+
 use std::net::IpAddr;
 
 use model::{LoadBalancing, Locality};
