@@ -6,6 +6,7 @@ mod build;
 mod demo;
 mod deps;
 mod exec;
+mod fuzz;
 mod rings;
 mod tidy;
 mod tree;
@@ -37,6 +38,8 @@ enum Command {
     Ci,
     /// Shows the mesh at work on this machine, and removes everything it made
     Demo(demo::Arguments),
+    /// libFuzzer on one decoder of bytes from outside
+    Fuzz(fuzz::Arguments),
     /// Runs the benches, each against "no mesh" in the same run
     Bench(bench::Arguments),
     /// Runs a command, or a shell, as root in a virtual machine with an older kernel
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Ci => deps::run(&deps::Arguments::default())
             .and_then(|()| rings::run(&rings::Arguments::default())),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Tidy => tidy::run(),

@@ -227,6 +227,10 @@ impl Agent {
             Ok(writes) => {
                 self.failure = None;
                 self.retry_at = None;
+                if self.committer.generation() == 1 {
+                    // The bytes of the whole mesh are gone, and the allocator holds their memory.
+                    datapath::return_free_memory();
+                }
                 tracing::info!(
                     generation = self.committer.generation(),
                     services = self.snapshot.services.len(),

@@ -151,6 +151,12 @@ pub fn return_large_buffers() -> bool {
     sys::return_large_buffers(LARGE_BUFFER_BYTES)
 }
 
+/// Gives the kernel back what the allocator holds and nobody uses, such as after a large message. Walks
+/// all free memory: tens of milliseconds. Returns whether there was any.
+pub fn return_free_memory() -> bool {
+    sys::return_free_memory()
+}
+
 pub(crate) fn path_error(
     action: &'static str,
     path: impl Into<PathBuf>,

@@ -139,6 +139,12 @@ pub fn return_large_buffers(threshold_bytes: i32) -> bool {
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, threshold_bytes) == 1 }
 }
 
+/// See [`crate::return_free_memory`].
+pub fn return_free_memory() -> bool {
+    // SAFETY: the call takes no pointer, and glibc takes its own locks.
+    unsafe { libc::malloc_trim(0) == 1 }
+}
+
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.
 pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -21,9 +21,9 @@ pub use workload::{Ports, WorkloadFacts};
 #[derive(Clone, Debug, PartialEq)]
 pub enum AddressFacts {
     /// A service.
-    Service(ServiceFacts),
+    Service(Box<ServiceFacts>),
     /// A workload.
-    Workload(WorkloadFacts),
+    Workload(Box<WorkloadFacts>),
 }
 
 /// Reads a resource of [`ADDRESS_TYPE`].
@@ -35,10 +35,10 @@ pub fn read_address(resource: &Resource) -> Result<AddressFacts, Refusal> {
     let address: Address = reader.message(resource, ADDRESS_TYPE)?;
     match address.r#type {
         Some(address::Type::Service(service)) => {
-            service::read(&reader, service).map(AddressFacts::Service)
+            service::read(&reader, service).map(|it| AddressFacts::Service(it.into()))
         }
         Some(address::Type::Workload(workload)) => {
-            workload::read(&reader, workload).map(AddressFacts::Workload)
+            workload::read(&reader, workload).map(|it| AddressFacts::Workload(it.into()))
         }
         None => Err(reader.refusal("type", "is neither a workload nor a service")),
     }

@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("kmesh-control", &["resources", "runtime", "xds"]),
     ("kmeshctl", &["abi", "runtime"]),
+    ("fuzz", &["resources", "xds"]),
     ("scenes", &["testkit"]),
     ("benches", &["abi", "testkit"]),
     ("xtask", &["testkit"]),
