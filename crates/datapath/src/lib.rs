@@ -9,6 +9,7 @@
 
 mod attach;
 mod events;
+mod headers;
 mod load;
 mod mapped;
 mod maps;
@@ -29,7 +30,8 @@ use std::path::PathBuf;
 use abi::limits::Limits;
 
 pub use attach::LinkState;
-pub use events::{EventReader, init_libbpf_log};
+pub use events::{EventReader, HeaderReader, init_libbpf_log};
+pub use headers::{HeaderSender, Outcome};
 pub use load::Datapath;
 pub use maps::Maps;
 pub use pins::{Pins, SCHEMA};

@@ -501,7 +501,7 @@ impl Layout {
 }
 
 fn frontend(action: u8, table: u32) -> Frontend {
-    Frontend { table, action, reserved: [0; 11] }
+    Frontend { table, action, ..Frontend::default() }
 }
 
 fn distinct(targets: &[Target]) -> BTreeSet<IpAddress> {

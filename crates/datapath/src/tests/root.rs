@@ -41,6 +41,8 @@ const LIMITS: Limits = Limits {
     networks_max: 64,
     resolvers_max: 64,
     event_ring_bytes: 4_096,
+    waypoint_sockets_max: 256,
+    header_ring_bytes: 4_096,
     map_batch_entries: 8,
 };
 
@@ -97,7 +99,7 @@ fn running(place: &Place) -> BTreeMap<String, (u32, u32)> {
 fn frontend_write(last: u8) -> Write {
     Write::Frontend {
         key: FrontendKey::port(IpAddr::from([10, 96, 0, last]), 80, abi::PROTOCOL_TCP),
-        value: Frontend { table: u32::from(last), action: Frontend::PASS, reserved: [0; 11] },
+        value: Frontend { table: u32::from(last), action: Frontend::PASS, ..Frontend::default() },
     }
 }
 
@@ -106,7 +108,7 @@ fn an_upgrade_keeps_the_links_and_the_maps_and_changes_the_programs() {
     let place = Place::new("upgrade");
     let mut first = place.load();
     first.maps().apply(&[frontend_write(1)]).expect("a write");
-    first.maps().enrol(7, 1).expect("an enrolment");
+    first.maps().enrol(7, 1, 0).expect("an enrolment");
     let states = first.attach().expect("attached");
     assert!(states.iter().all(|(_, state)| *state == LinkState::Created), "{states:?}");
     let before = running(&place);
@@ -262,7 +264,7 @@ fn a_large_map_is_read_to_its_end() {
         let key = FrontendKey::port(IpAddr::from([10, 96, high, low]), 80, abi::PROTOCOL_TCP);
         Write::Frontend {
             key,
-            value: Frontend { table: 0, action: Frontend::PASS, reserved: [0; 11] },
+            value: Frontend { table: 0, action: Frontend::PASS, ..Frontend::default() },
         }
     };
     let writes: Vec<_> = (0..60_000).map(write).collect();
