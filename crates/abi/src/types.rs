@@ -385,6 +385,8 @@ impl Frontend {
     pub const REFUSE_PORT: u8 = 3;
     /// The own address of a workload: leave it alone.
     pub const WORKLOAD: u8 = 4;
+    /// Value of `waypoint` for a waypoint that has no table: refuse.
+    pub const WAYPOINT_MISSING: u32 = u32::MAX;
 }
 
 // === impl Enrolment ===
@@ -452,9 +454,13 @@ impl std::fmt::Display for NetworkKey {
 impl Network {
     /// The pseudo address of block `id`: 100::`id`, which is never a real destination (RFC 6666).
     pub fn address(id: u32) -> Ipv6Addr {
-        let [a, b, c, d] = id.to_be_bytes();
-        let low = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
-        Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, low[0], low[1])
+        Self::pseudo_address(0, id)
+    }
+
+    /// 100::`high`:`low`. Blocks have a `high` of 0, waypoints have others.
+    pub fn pseudo_address(high: u32, low: u32) -> Ipv6Addr {
+        const DISCARD_PREFIX: u128 = 0x100 << 112;
+        Ipv6Addr::from_bits(DISCARD_PREFIX | u128::from(high) << 32 | u128::from(low))
     }
 }
 

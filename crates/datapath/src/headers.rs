@@ -78,10 +78,7 @@ impl Drop for HeaderSender {
 }
 
 /// Sends the headers of one process's sockets, by their inodes.
-fn send_in(
-    tgid: u32,
-    mut waiting: HashMap<u64, (u64, SocketMeta)>,
-) -> Vec<(SocketAddr, Outcome)> {
+fn send_in(tgid: u32, mut waiting: HashMap<u64, (u64, SocketMeta)>) -> Vec<(SocketAddr, Outcome)> {
     let mut outcomes = Vec::new();
     let folder = PathBuf::from(format!("/proc/{tgid}/fd"));
     for (number, inode) in sockets_in(&folder) {
@@ -126,7 +123,11 @@ fn send_on(tgid: u32, number: i32, cookie: u64, meta: &SocketMeta) -> Outcome {
         // The program dropped it, or does not look at the socket any more: the client was faster.
         // Or the connection has ended.
         Some(
-            libc::EACCES | libc::EINVAL | libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN
+            libc::EACCES
+            | libc::EINVAL
+            | libc::EPIPE
+            | libc::ECONNRESET
+            | libc::ENOTCONN
             | libc::ETIMEDOUT,
         ) => Outcome::NotNeeded,
         _ => Outcome::Failed(error),

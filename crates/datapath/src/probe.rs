@@ -73,7 +73,11 @@ fn program_types() -> Vec<Requirement> {
     [
         ("cgroup/sock_addr", ProgramType::CgroupSockAddr, KERNEL_TOO_OLD),
         ("sock_ops", ProgramType::SockOps, "no connection events: needs CONFIG_CGROUP_BPF"),
-        ("sk_msg", ProgramType::SkMsg, "no waypoints: needs CONFIG_BPF_STREAM_PARSER and CONFIG_NET_SOCK_MSG"),
+        (
+            "sk_msg",
+            ProgramType::SkMsg,
+            "no waypoints: needs CONFIG_BPF_STREAM_PARSER and CONFIG_NET_SOCK_MSG",
+        ),
     ]
     .into_iter()
     .map(|(name, kind, without)| {

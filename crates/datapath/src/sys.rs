@@ -85,8 +85,7 @@ pub fn descriptor_of(tgid: u32, number: i32) -> io::Result<OwnedFd> {
     }
     let process = owned(process as libc::c_int)?;
     // SAFETY: as above, and `process` is open.
-    let found =
-        unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) };
+    let found = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) };
     if found < 0 { Err(io::Error::last_os_error()) } else { owned(found as libc::c_int) }
 }
 
@@ -102,8 +101,7 @@ pub fn socket_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
 pub fn send_through_program(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     // A length that is shorter than the control message's own head.
     let control = libc::cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 };
-    let mut part =
-        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: all fields of `msghdr` may be zero.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut part;

@@ -8,6 +8,7 @@ mod map;
 mod name;
 mod service;
 mod snapshot;
+mod waypoint;
 mod workload;
 
 pub use locality::{Locality, LocalityShare, LocalityWeights, Scope, Topology};
@@ -18,4 +19,5 @@ pub use service::{
     Service, ServicePort, Source, TargetPorts, UnresolvedEndpoint,
 };
 pub use snapshot::{Node, NodeFacts, OutboundPolicy, Snapshot};
+pub use waypoint::{Waypoint, WaypointTarget, Waypoints};
 pub use workload::Workload;

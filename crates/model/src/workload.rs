@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Health, ServiceName, Topology, WorkloadName};
+use crate::{Health, ServiceName, Topology, Waypoints, WorkloadName};
 
 /// A Pod, a VM or a process with addresses of its own. There may be very many: what they have in
 /// common is shared.
@@ -26,6 +26,8 @@ pub struct Workload {
     pub health: Health,
     /// Services that it serves.
     pub services: Arc<[ServiceName]>,
+    /// What TCP connections to `addresses` go by.
+    pub waypoints: Waypoints,
 }
 
 // === impl Workload ===

@@ -31,6 +31,8 @@ const LIMITS: Limits = Limits {
     networks_max: 8,
     resolvers_max: 4,
     event_ring_bytes: 4096,
+    waypoint_sockets_max: 4,
+    header_ring_bytes: 4096,
     map_batch_entries: 8,
 };
 
@@ -193,6 +195,7 @@ fn service(name: &str, vips: &[IpAddr], ports: &[u16], endpoints: Vec<Endpoint>)
         load_balancing: LoadBalancing::default(),
         endpoints,
         unresolved: Vec::new(),
+        waypoints: Default::default(),
     }
 }
 

@@ -415,6 +415,7 @@ fn service(
         load_balancing: LoadBalancing::default(),
         endpoints: endpoints.into_iter().map(endpoint).collect(),
         unresolved: Vec::new(),
+        waypoints: Default::default(),
     }
 }
 
