@@ -31,6 +31,7 @@ struct select_call {
 	__be16 port;
 	__u16 by_waypoint;
 	__u32 client_flags;
+	__u32 reserved;
 };
 
 SEC("tc")

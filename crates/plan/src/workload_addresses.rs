@@ -20,6 +20,8 @@ const GROUPS: u16 = 4096;
 pub struct WorkloadAddresses {
     /// Whose addresses these are.
     snapshot: Snapshot,
+    /// Those of all workloads, or only of those with waypoints.
+    all: bool,
     groups: BTreeMap<u16, BTreeMap<IpAddr, Uses>>,
     /// The workloads that have waypoints, with what was counted for each.
     routed: BTreeMap<Arc<WorkloadName>, Routed>,
@@ -50,11 +52,15 @@ impl WorkloadAddresses {
         waypoints: &Waypoints,
         flipped: &BTreeSet<ServiceName>,
     ) -> Vec<(ServiceName, ServiceImage)> {
-        let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
         let mut touched = BTreeSet::new();
+        if all != self.all {
+            touched.extend(self.groups.keys());
+            *self = Self { all, ..Self::default() };
+        }
+        let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
         for service in model::diff(&before.services, &snapshot.services) {
-            service.new.iter().for_each(|new| self.count_service(new, all, 1, &mut touched));
-            service.old.iter().for_each(|old| self.count_service(old, all, -1, &mut touched));
+            service.new.iter().for_each(|new| self.count_service(new, 1, &mut touched));
+            service.old.iter().for_each(|old| self.count_service(old, -1, &mut touched));
         }
         for workload in model::diff(&before.workloads, &snapshot.workloads) {
             if all {
@@ -119,17 +125,11 @@ impl WorkloadAddresses {
         touched.insert(group_of(address));
     }
 
-    fn count_service(
-        &mut self,
-        service: &Service,
-        all: bool,
-        step: i32,
-        touched: &mut BTreeSet<u16>,
-    ) {
+    fn count_service(&mut self, service: &Service, step: i32, touched: &mut BTreeSet<u16>) {
         for address in &service.addresses {
             self.count(*address, touched, |uses| &mut uses.virtual_ip, step);
         }
-        if !all {
+        if !self.all {
             return;
         }
         for endpoint in &service.endpoints {
