@@ -134,6 +134,11 @@ pub fn netns_cookie() -> io::Result<u64> {
     sys::netns_cookie(std::os::fd::AsFd::as_fd(&socket))
 }
 
+/// CLOCK_MONOTONIC, the clock of all times that programs note.
+pub fn monotonic_ns() -> u64 {
+    sys::monotonic_ns()
+}
+
 /// Waits until no program still runs that started before the call, so that indices it may have read
 /// can be given to something else.
 ///

@@ -407,6 +407,11 @@ impl Maps {
         Ok(entries("sockets", &self.sockets)?.count())
     }
 
+    /// Connections to waypoints whose first bytes are not acknowledged yet.
+    pub fn waypoint_socket_count(&self) -> usize {
+        self.waypoint_sockets.keys().count()
+    }
+
     /// Datagram flows that are remembered now.
     ///
     /// # Errors

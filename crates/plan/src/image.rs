@@ -1,6 +1,6 @@
 //! What the maps should say, service by service, without any index.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -320,10 +320,12 @@ impl Planner {
         self.waypoints.problems(&self.snapshot)
     }
 
-    /// The addresses of the workloads that serve a waypoint.
-    pub fn waypoint_addresses(&self) -> BTreeSet<IpAddr> {
+    /// The addresses of the endpoints of all waypoints, each with the waypoint's service.
+    pub fn waypoint_addresses(&self) -> BTreeMap<IpAddr, ServiceName> {
         let services = self.waypoints.services().filter_map(|it| self.snapshot.services.get(it));
-        services.flat_map(|service| service.endpoints.iter().map(|it| it.address)).collect()
+        let addresses = services
+            .flat_map(|service| service.endpoints.iter().map(|it| (it.address, &service.name)));
+        addresses.map(|(address, name)| (address, name.clone())).collect()
     }
 
     fn compile(&mut self, name: &ServiceName, service: &Service) {

@@ -209,6 +209,14 @@ impl Layout {
         self.frontends.get(key)?.owner.as_ref()
     }
 
+    /// The waypoints that a table leads to, as text.
+    pub fn waypoint_of(&self, table: u32) -> Option<&str> {
+        let pseudo = self.services.iter().take_while(|(name, _)| name.namespace.is_empty());
+        let mut owners =
+            pseudo.filter(|(_, placed)| placed.tables.iter().flatten().any(|it| it.index == table));
+        owners.next().map(|(name, _)| name.hostname.as_str())
+    }
+
     /// Entries in use: frontends, tables, slots, backends, networks.
     pub fn fill(&self) -> [(&'static str, u64); 5] {
         let tables = self.services.values().flat_map(|service| service.tables.iter().flatten());

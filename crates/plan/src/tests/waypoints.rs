@@ -279,5 +279,5 @@ fn a_workload_of_a_service_that_becomes_a_waypoint_is_left_alone_from_then_on() 
     let image = planner.image(&mesh);
     assert_eq!(chosen(&image, &key, 0), Selection::Passed(Reason::UnknownDestination));
     assert_eq!(planner.image(&mesh), Planner::new(Node::default(), 64).image(&mesh));
-    assert!(planner.waypoint_addresses().contains(&IpAddr::from([10, 0, 0, 101])));
+    assert!(planner.waypoint_addresses().contains_key(&IpAddr::from([10, 0, 0, 101])));
 }

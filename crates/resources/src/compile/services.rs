@@ -85,6 +85,7 @@ fn kubernetes_service(
         load_balancing,
         endpoints,
         unresolved,
+        waypoints: Default::default(),
     }
 }
 
@@ -136,6 +137,7 @@ fn service_entry(
         load_balancing,
         endpoints,
         unresolved,
+        waypoints: Default::default(),
     }
 }
 
