@@ -43,31 +43,31 @@ static __always_inline bool is_of_header_sender(void)
 }
 
 /* The header of an IPv4 or an IPv6 address: what differs is `struct header_v4` or `_v6`. */
-#define DEFINE_HEADER(family)                                                                      \
-	static __always_inline bool push_##family(struct sk_msg_md *msg,                           \
-						  const struct socket_meta *meta)                  \
-	{                                                                                          \
-		struct header_##family *header;                                                    \
-                                                                                                   \
-		if (bpf_msg_push_data(msg, 0, sizeof(*header), 0))                                 \
-			return false;                                                              \
-		header = msg->data;                                                                \
-		if ((void *)(header + 1) > msg->data_end)                                          \
-			return false;                                                              \
-		header_fill_##family(header, &meta->original_address, meta->original_port);        \
-		return true;                                                                       \
-	}                                                                                          \
-                                                                                                   \
-	static __always_inline bool equals_##family(struct sk_msg_md *msg,                         \
-						    const struct socket_meta *meta)                \
-	{                                                                                          \
-		struct header_##family *found = msg->data;                                         \
-		struct header_##family header;                                                     \
-                                                                                                   \
-		if (msg->size != sizeof(header) || (void *)(found + 1) > msg->data_end)            \
-			return false;                                                              \
-		header_fill_##family(&header, &meta->original_address, meta->original_port);       \
-		return !__builtin_memcmp(found, &header, sizeof(header));                          \
+#define DEFINE_HEADER(family)                                                                \
+	static __always_inline bool push_##family(struct sk_msg_md *msg,                     \
+						  const struct socket_meta *meta)            \
+	{                                                                                    \
+		struct header_##family *header;                                              \
+                                                                                             \
+		if (bpf_msg_push_data(msg, 0, sizeof(*header), 0))                           \
+			return false;                                                        \
+		header = msg->data;                                                          \
+		if ((void *)(header + 1) > msg->data_end)                                    \
+			return false;                                                        \
+		header_fill_##family(header, &meta->original_address, meta->original_port);  \
+		return true;                                                                 \
+	}                                                                                    \
+                                                                                             \
+	static __always_inline bool equals_##family(struct sk_msg_md *msg,                   \
+						    const struct socket_meta *meta)          \
+	{                                                                                    \
+		struct header_##family *found = msg->data;                                   \
+		struct header_##family header;                                               \
+                                                                                             \
+		if (msg->size != sizeof(header) || (void *)(found + 1) > msg->data_end)      \
+			return false;                                                        \
+		header_fill_##family(&header, &meta->original_address, meta->original_port); \
+		return !__builtin_memcmp(found, &header, sizeof(header));                    \
 	}
 
 DEFINE_HEADER(v4)

@@ -98,7 +98,7 @@ static __always_inline void fill_from_tcp(struct connection_event *event, struct
 }
 
 static __always_inline void report(struct bpf_sock_ops *ctx, const struct socket_meta *meta,
-				   enum event_kind kind)
+				   enum event_kind kind, enum reason reason)
 {
 	struct tcp_sock *tcp = tcp_sock_of(ctx);
 	struct connection_event *event;
@@ -111,6 +111,7 @@ static __always_inline void report(struct bpf_sock_ops *ctx, const struct socket
 	event_from_meta(event, meta);
 	fill_addresses(event, ctx);
 	event->kind = kind;
+	event->reason = reason;
 	fill_from_tcp(event, tcp);
 	event_submit(event);
 }
@@ -152,8 +153,7 @@ static __always_inline void on_waypoint(struct bpf_sock_ops *ctx, struct socket_
 	if (!tcp || waypoint_watch(ctx, meta))
 		return;
 	ask_for_header(meta, ctx, tcp);
-	bpf_sock_ops_cb_flags_set(ctx,
-				  BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG);
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG);
 }
 
 /* A round trip was measured: once the header is acknowledged the socket is an ordinary one again. */
@@ -180,22 +180,21 @@ static __always_inline void on_dialled(struct bpf_sock_ops *ctx)
 	meta->state = SOCKET_ESTABLISHED;
 	if (meta->header)
 		on_waypoint(ctx, meta);
-	report(ctx, meta, EVENT_OPENED);
+	report(ctx, meta, EVENT_OPENED, REASON_NONE);
 }
 
-/* How a connection by a waypoint came to nothing. */
-static __always_inline void count_waypoint_end(struct bpf_sock_ops *ctx,
-					       const struct socket_meta *meta)
+/* How a connection by a waypoint came to nothing, if it did. */
+static __always_inline enum reason waypoint_failure(struct bpf_sock_ops *ctx,
+						    const struct socket_meta *meta)
 {
 	struct tcp_sock *tcp = tcp_sock_of(ctx);
 
-	if (!tcp || meta->header == HEADER_SENT)
-		return;
+	if (!tcp || meta->header == HEADER_SENT || meta->header == HEADER_NONE)
+		return REASON_NONE;
 	if (meta->state == SOCKET_ESTABLISHED)
-		count(tcp->bytes_sent ? REASON_WAYPOINT_HEADER_MISSED :
-					REASON_WAYPOINT_HEADER_UNSENT);
-	else if (((struct sock *)tcp)->sk_err == ECONNREFUSED)
-		count(REASON_WAYPOINT_REFUSED);
+		return tcp->bytes_sent ? REASON_WAYPOINT_HEADER_MISSED
+				       : REASON_WAYPOINT_HEADER_UNSENT;
+	return ((struct sock *)tcp)->sk_err == ECONNREFUSED ? REASON_WAYPOINT_REFUSED : REASON_NONE;
 }
 
 static __always_inline void on_accepted(struct bpf_sock_ops *ctx)
@@ -214,12 +213,13 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx)
 	if (!socket_remember(ctx, (__u64)ctx->sk, &meta))
 		return;
 	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
-	report(ctx, &meta, EVENT_OPENED);
+	report(ctx, &meta, EVENT_OPENED, REASON_NONE);
 }
 
 static __always_inline void on_state(struct bpf_sock_ops *ctx)
 {
 	struct socket_meta *meta;
+	enum reason reason;
 
 	if (ctx->args[1] != BPF_TCP_CLOSE)
 		return;
@@ -228,9 +228,10 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 		return;
 	if (meta->backend && meta->state != SOCKET_DIALLED)
 		load_remove(meta->backend, meta->incarnation);
-	if (meta->header)
-		count_waypoint_end(ctx, meta);
-	report(ctx, meta, meta->state == SOCKET_ESTABLISHED ? EVENT_CLOSED : EVENT_REFUSED);
+	reason = waypoint_failure(ctx, meta);
+	if (reason)
+		count(reason);
+	report(ctx, meta, meta->state == SOCKET_ESTABLISHED ? EVENT_CLOSED : EVENT_REFUSED, reason);
 	socket_forget((__u64)ctx->sk);
 }
 

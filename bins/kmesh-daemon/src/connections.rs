@@ -16,8 +16,6 @@ const DRAIN_PERIOD: Duration = Duration::from_millis(100);
 
 /// Endpoints of waypoints that are remembered as refusing; more are only counted.
 const REFUSING_WAYPOINTS_MAX: usize = 64;
-/// `ECONNREFUSED` of `<errno.h>`.
-const ECONNREFUSED: u16 = 111;
 
 /// Totals since the daemon started.
 #[derive(Default)]
@@ -53,7 +51,7 @@ impl Totals {
         let mut refusing = self.refusing_waypoints.lock().unwrap_or_else(PoisonError::into_inner);
         match event.kind {
             ConnectionEvent::OPENED => drop(refusing.remove(&waypoint)),
-            ConnectionEvent::REFUSED if event.error == ECONNREFUSED && event.reason == 0 => {
+            ConnectionEvent::REFUSED if event.reason == Reason::WaypointRefused as u16 => {
                 if refusing.len() < REFUSING_WAYPOINTS_MAX || refusing.contains_key(&waypoint) {
                     *refusing.entry(waypoint).or_default() += 1;
                 }

@@ -18,7 +18,8 @@ struct ip_address {
 };
 
 enum enrolment_flag {
-	ENROLMENT_WAYPOINT = 1, /* serves a waypoint's service: is never sent to a waypoint itself */
+	ENROLMENT_WAYPOINT =
+		1, /* serves a waypoint's service: is never sent to a waypoint itself */
 };
 
 /* Key of `enrolments`: the cookie of a network namespace (SO_NETNS_COOKIE) is a __u64. */
@@ -41,7 +42,7 @@ enum setting_flag {
 /* The one entry of `settings`. */
 struct settings {
 	__u32 flags;
-	__u32 header_sender;	/* thread that sends headers for clients that do not speak first, 0: none */
+	__u32 header_sender; /* thread that sends headers for clients that do not speak first, 0: none */
 	__u64 dns_heartbeat_ns; /* CLOCK_MONOTONIC of the DNS proxy's last sign of life; 0: none */
 };
 
@@ -179,7 +180,7 @@ struct socket_meta {
 
 /* Record of the ring buffer `header_waits`: a connection by a waypoint was established. */
 struct header_wait {
-	__u64 socket;	      /* key of `sockets` */
+	__u64 socket; /* key of `sockets` */
 	__u64 socket_cookie;
 	__u64 inode;	      /* of the client's socket, as in /proc/<tgid>/fd */
 	__u64 established_ns; /* CLOCK_MONOTONIC */

@@ -151,7 +151,11 @@ impl Shared {
                 keep(&mut stream, received, |bytes| back.write_all(bytes))
             }
             Reply::Name => {
-                stream.write_all(format!("{} {}\n", self.pod.name, stream.peer_addr()?).as_bytes())
+                let line = format!("{} {}\n", self.pod.name, stream.peer_addr()?);
+                stream.write_all(line.as_bytes())?;
+                // What is left unread would make the end a reset.
+                stream.shutdown(Shutdown::Write)?;
+                keep(&mut stream, received, |_| Ok(()))
             }
             Reply::Forward => self.forward(stream, dialled),
         }
