@@ -119,6 +119,28 @@ fn without_waiting_for_room() {
 }
 
 #[test]
+fn without_room_to_look_at_a_connection_its_bytes_come_bare_and_are_counted() {
+    let bench = bench("wp_full");
+    let recorder = recorder(&bench, Reply::Keep);
+    let daemon = bench.scene.start_daemon_with(|options| {
+        let silence = ["--waypoint-silence-ms", "60000"];
+        let args = ["--waypoint-sockets-max", "1"].into_iter().chain(silence);
+        options.args = args.map(Into::into).collect();
+    });
+    daemon.enrol(&bench.client, None);
+    let silent = dial(&bench, WEB);
+    let mut bare = dial(&bench, WEB);
+    bare.write_all(b"hello").unwrap();
+    // The waypoint sees that this is no header, and reads no further.
+    wait_received(&recorder, &[Vec::new(), b"hello".to_vec()]);
+    drop((silent, bare));
+    wait_until("it to be counted", PATIENCE, || counter(&daemon, "waypoint_header_missed") == 1);
+    // There is room again.
+    dial(&bench, WEB).write_all(b"hello").unwrap();
+    wait_received(&recorder, &[Vec::new(), b"hello".to_vec(), with(&HEADER, b"hello")]);
+}
+
+#[test]
 fn connections_that_stay_carry_every_byte_of_both_ways() {
     let bench = bench("wp_keep_alive");
     let recorder = recorder(&bench, Reply::Echo);
