@@ -2,6 +2,7 @@
 //! test's own.
 
 mod dns;
+mod headers;
 
 use std::collections::BTreeMap;
 use std::io;
