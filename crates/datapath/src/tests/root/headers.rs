@@ -164,7 +164,9 @@ fn a_socket_that_another_process_has_is_not_found_and_not_guessed() {
         matches!(&outcomes[..], [Outcome::Failed(error)] if error.kind() == ErrorKind::NotFound)
     );
     assert_eq!(rest(ours, &mut theirs), b"");
-    let reasons = bench.datapath.maps().reasons().expect("counters");
-    let unsent = reasons.iter().find(|(reason, _)| *reason == Reason::WaypointHeaderUnsent);
-    assert_eq!(unsent.map(|(_, count)| *count), Some(1));
+    drop(theirs);
+    wait_until("it to be counted", PATIENCE, || {
+        let reasons = bench.datapath.maps().reasons().expect("counters");
+        reasons.contains(&(Reason::WaypointHeaderUnsent, 1))
+    });
 }
