@@ -33,5 +33,6 @@ mod root {
     mod sockets;
     mod udp;
     mod v4v6;
+    mod waypoint;
     mod xds;
 }

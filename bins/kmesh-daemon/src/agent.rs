@@ -103,6 +103,7 @@ pub struct Agent {
     /// With the endpoints that names resolve to.
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) problems: Vec<Problem>,
+    told_of_waypoints: Vec<plan::Problem>,
     attached: bool,
     failure: Option<String>,
     retry_at: Option<Instant>,
@@ -123,6 +124,7 @@ impl Agent {
             hosts,
             source,
             problems: Vec::new(),
+            told_of_waypoints: Vec::new(),
             attached: false,
             failure: None,
             retry_at: None,
@@ -242,6 +244,7 @@ impl Agent {
                 for problem in self.committer.problems() {
                     tracing::error!(service = %problem.service, "{}", problem.message);
                 }
+                self.take_up_waypoints();
             }
             Err(error) => {
                 tracing::error!(%error, "not committed; tried again in {RETRY_DELAY:?}");
@@ -260,6 +263,20 @@ impl Agent {
         if let Err(error) = self.committer.settle() {
             tracing::warn!(%error, "map entries stay retired until the next commit");
         }
+    }
+
+    /// What a commit means for waypoints beside the image: who is one, and what is wrong with them.
+    fn take_up_waypoints(&mut self) {
+        let addresses = self.committer.waypoint_addresses().into_keys().collect();
+        if let Err(error) = self.enrolments.set_waypoints(addresses) {
+            tracing::warn!(error = format!("{error:#}"), "a waypoint may be sent to a waypoint");
+        }
+        for problem in self.committer.waypoint_problems() {
+            if !self.told_of_waypoints.contains(problem) {
+                tracing::warn!(service = %problem.service, "{}", problem.message);
+            }
+        }
+        self.told_of_waypoints = self.committer.waypoint_problems().to_vec();
     }
 
     fn try_commit(&mut self) -> datapath::Result<usize> {

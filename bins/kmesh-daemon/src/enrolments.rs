@@ -3,7 +3,7 @@
 //! A namespace is known by its cookie, which the kernel never gives twice while it runs. The path
 //! only says where to look for it; a namespace that is found nowhere any more is taken out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ pub struct Enrolments {
     by_cookie: BTreeMap<u64, Enrolment>,
     /// Of the daemon's own namespace.
     own_cookie: u64,
+    /// The addresses of waypoints, which are never sent to a waypoint themselves.
+    waypoints: BTreeSet<IpAddr>,
 }
 
 impl Enrolments {
@@ -47,7 +49,14 @@ impl Enrolments {
         let own_cookie = datapath::netns_cookie()
             .context("the cookie of the daemon's own network namespace cannot be read")?;
         let resolv_conf = resolv_conf.into();
-        let mut this = Self { maps, file, resolv_conf, by_cookie: BTreeMap::new(), own_cookie };
+        let mut this = Self {
+            maps,
+            file,
+            resolv_conf,
+            by_cookie: BTreeMap::new(),
+            own_cookie,
+            waypoints: BTreeSet::new(),
+        };
         for enrolment in remembered {
             this.by_cookie.insert(enrolment.netns_cookie, enrolment);
         }
@@ -60,7 +69,9 @@ impl Enrolments {
         this.sweep()?;
         this.maps.require_room(this.by_cookie.len())?;
         for enrolment in this.by_cookie.values_mut() {
-            this.maps.enrol(enrolment.netns_cookie, client_hash(enrolment))?;
+            // A waypoint stays one until the first commit says otherwise.
+            let known = this.maps.enrolment(enrolment.netns_cookie)?.unwrap_or_default();
+            this.maps.enrol(enrolment.netns_cookie, client_hash(enrolment), known.flags)?;
             // What it was enrolled with stays where the file is out of reach now.
             if enrolment.dns == DnsCapture::Auto
                 && let Ok(resolvers) = resolvers_of(Path::new(&enrolment.netns), &this.resolv_conf)
@@ -110,11 +121,36 @@ impl Enrolments {
         };
         // The map first: a full one must leave no trace in the file.
         self.maps
-            .enrol(cookie, client_hash(&enrolment))
+            .enrol(cookie, client_hash(&enrolment), self.flags(&enrolment))
             .context("the namespace is not enrolled")?;
         self.by_cookie.insert(cookie, enrolment.clone());
         self.save()?;
         Ok(enrolment)
+    }
+
+    /// Learns which addresses are those of waypoints.
+    ///
+    /// # Errors
+    /// When a map write fails.
+    pub fn set_waypoints(&mut self, addresses: BTreeSet<IpAddr>) -> anyhow::Result<()> {
+        if addresses == self.waypoints {
+            return Ok(());
+        }
+        self.waypoints = addresses;
+        for enrolment in self.by_cookie.values() {
+            let known = self.maps.enrolment(enrolment.netns_cookie)?.unwrap_or_default();
+            let flags = self.flags(enrolment);
+            if flags != known.flags {
+                self.maps.enrol(enrolment.netns_cookie, known.client_hash, flags)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flags(&self, enrolment: &Enrolment) -> u32 {
+        let own = netns::global_addresses(Path::new(&enrolment.netns)).unwrap_or_default();
+        let is_waypoint = own.iter().any(|address| self.waypoints.contains(address));
+        if is_waypoint { abi::Enrolment::WAYPOINT } else { 0 }
     }
 
     fn resolvers(&self, request: &EnrolRequest) -> anyhow::Result<Vec<IpAddr>> {

@@ -11,6 +11,7 @@ mod dns;
 mod dump;
 mod enrolments;
 mod explain;
+mod headers;
 mod metrics;
 mod policy_dump;
 mod preflight;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use datapath::{Datapath, Pins};
@@ -19,7 +20,7 @@ use crate::connections::{self, Totals};
 use crate::dns::{Dns, NodeHosts, NodeResolvers};
 use crate::enrolments::Enrolments;
 use crate::source::Source;
-use crate::{admin, preflight};
+use crate::{admin, headers, preflight};
 
 /// Runs the daemon until a signal.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -82,13 +83,14 @@ fn build(args: &Args, source: Source, stop: shutdown::Shutdown) -> anyhow::Resul
         limits,
     })?;
     let maps = Arc::clone(datapath.maps());
-    let committer = Committer::new(Arc::clone(&maps), limits, args.node())?;
+    let committer = Committer::new(Arc::clone(&maps), limits, args.node(), args.waypoint_port)?;
     let enrolments = Enrolments::restore(Arc::clone(&maps), &args.state_dir, &args.resolv_conf)?;
     let dns = Dns::new(Arc::clone(&maps), &args.cluster_domain, args.dns_proxy);
     let node_resolvers = NodeResolvers::new(&args.resolv_conf)?;
     let hosts = NodeHosts::new(node_resolvers, &args.state_dir, stop.clone());
     let totals = Arc::new(Totals::default());
-    connections::spawn(maps, Arc::clone(&totals), stop)?;
+    connections::spawn(Arc::clone(&maps), Arc::clone(&totals), stop.clone())?;
+    headers::spawn(maps, Duration::from_millis(args.waypoint_silence_ms), stop)?;
     Ok(Agent::new(Parts { datapath, committer, enrolments, source, totals, dns, hosts }))
 }
 

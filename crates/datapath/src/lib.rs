@@ -9,6 +9,7 @@
 
 mod attach;
 mod events;
+mod headers;
 mod load;
 mod mapped;
 mod maps;
@@ -29,7 +30,8 @@ use std::path::PathBuf;
 use abi::limits::Limits;
 
 pub use attach::LinkState;
-pub use events::{EventReader, init_libbpf_log};
+pub use events::{EventReader, HeaderReader, init_libbpf_log};
+pub use headers::{HeaderSender, Outcome};
 pub use load::Datapath;
 pub use maps::Maps;
 pub use pins::{Pins, SCHEMA};
@@ -130,6 +132,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub fn netns_cookie() -> io::Result<u64> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
     sys::netns_cookie(std::os::fd::AsFd::as_fd(&socket))
+}
+
+/// CLOCK_MONOTONIC, the clock of all times that programs note.
+pub fn monotonic_ns() -> u64 {
+    sys::monotonic_ns()
 }
 
 /// Waits until no program still runs that started before the call, so that indices it may have read

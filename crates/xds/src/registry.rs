@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use model::{
     Endpoint, Health, Locality, NodeFacts, Policy, PolicyName, Protocol, Service, ServiceName,
-    ServicePort, Snapshot, Source, TargetPorts, Topology, UnresolvedEndpoint, Workload,
+    ServicePort, Snapshot, Source, TargetPorts, Topology, UnresolvedEndpoint, Waypoints, Workload,
     WorkloadName,
 };
 
@@ -258,6 +258,7 @@ impl Registry {
             load_balancing: facts.load_balancing.clone(),
             endpoints: Vec::new(),
             unresolved: Vec::new(),
+            waypoints: facts.waypoints.clone(),
         };
         if let Some(details) = &facts.details {
             complete(&mut service, details);
@@ -365,6 +366,7 @@ impl Registry {
             health: own_health(facts),
             services: self.shared.served.share_slice(services_of(facts)),
             policies: facts.policies.clone(),
+            waypoints: own_waypoints(facts),
         });
         if self.snapshot.workloads.get(&name) != Some(&workload) {
             self.snapshot.workloads.insert(name, workload);
@@ -375,6 +377,11 @@ impl Registry {
 /// The node's addresses are not those of the workloads that use them.
 fn own_addresses(facts: &WorkloadFacts) -> Box<[IpAddr]> {
     if facts.uses_host_network { Box::default() } else { facts.addresses.clone() }
+}
+
+/// Nobody dials the workload at an address that is its node's.
+fn own_waypoints(facts: &WorkloadFacts) -> Waypoints {
+    if facts.uses_host_network { Waypoints::default() } else { facts.waypoints.clone() }
 }
 
 /// The workload that an endpoint belongs to.

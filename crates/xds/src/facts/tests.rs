@@ -164,12 +164,12 @@ fn what_has_no_effect_is_told() {
     service.waypoint = Some(gateway.clone());
     service.visibility = 1;
     let fields = |findings: &[Finding]| findings.iter().map(|f| f.field).collect::<Vec<_>>();
-    assert_eq!(fields(&read_service(service).unwrap().findings), ["waypoint", "visibility"]);
+    assert_eq!(fields(&read_service(service).unwrap().findings), ["visibility"]);
     let mut workload = pod();
     workload.waypoint = Some(gateway.clone());
     workload.network_gateway = Some(gateway);
     workload.application_tunnel = Some(wire::ApplicationTunnel { protocol: 1, port: 9 });
-    let expected = ["waypoint", "network_gateway", "application_tunnel"];
+    let expected = ["network_gateway", "application_tunnel"];
     assert_eq!(fields(&read_workload(workload).unwrap().findings), expected);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Locality, PolicyName, ServiceName, Topology, WorkloadName};
+use model::{Locality, PolicyName, ServiceName, Topology, Waypoints, WorkloadName};
 
 use super::{Reader, gateway_text};
 use crate::details::{self, EndpointDetails};
@@ -42,6 +42,8 @@ pub struct WorkloadFacts {
     pub services: Arc<[(ServiceName, Ports)]>,
     /// Policies whose selector matches it.
     pub policies: Arc<[PolicyName]>,
+    /// What TCP connections to its addresses go by.
+    pub waypoints: Waypoints,
     /// What only our own control plane says.
     pub details: Option<Box<EndpointDetails>>,
     /// What has no effect.
@@ -73,6 +75,7 @@ pub(super) fn read(
     let services = services.collect::<Result<_, _>>()?;
     let locality = workload.locality.unwrap_or_default();
     let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+    let waypoint = workload.waypoint.iter().map(|it| reader.waypoint("waypoint", it, 1));
     let policies = workload.authorization_policies.iter().map(|name| policy_name(reader, name));
     let policies = policies.collect::<Result<_, _>>()?;
     let is_known = details.as_ref().is_none_or(|details| !details.has_no_service_account);
@@ -98,6 +101,7 @@ pub(super) fn read(
         weight: workload.capacity.unwrap_or(1),
         services,
         policies,
+        waypoints: waypoint.collect::<Result<_, _>>()?,
         details: details.map(Box::new),
         findings,
     })
@@ -143,13 +147,6 @@ fn findings(reader: &Reader<'_>, workload: &wire::Workload) -> Vec<Finding> {
     let mut without_effect = |field, message: String| {
         findings.push(reader.without_effect(field, message));
     };
-    if let Some(waypoint) = &workload.waypoint {
-        let name = gateway_text(waypoint);
-        without_effect(
-            "waypoint",
-            format!("connections do not go by way of {name}: its rules are not applied"),
-        );
-    }
     if let Some(gateway) = &workload.network_gateway {
         let name = gateway_text(gateway);
         without_effect("network_gateway", format!("connections do not go by way of {name}"));

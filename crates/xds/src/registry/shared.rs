@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use model::{PolicyName, ServiceName, Topology};
+use model::{PolicyName, ServiceName, Topology, Waypoint};
 
 use crate::facts::{Ports, WorkloadFacts};
 
@@ -18,6 +18,7 @@ pub(super) struct Shared {
     texts: Pool<str>,
     services: Pool<[(ServiceName, Ports)]>,
     policies: Pool<[PolicyName]>,
+    waypoints: Pool<[Waypoint]>,
     pub(super) topologies: Pool<Topology>,
     pub(super) labels: Pool<BTreeMap<String, String>>,
     pub(super) served: Pool<[ServiceName]>,
@@ -31,6 +32,7 @@ impl Shared {
         self.services.replace(&mut facts.services);
         self.policies.replace(&mut facts.policies);
         self.topologies.replace(&mut facts.topology);
+        self.waypoints.replace(&mut facts.waypoints);
     }
 }
 

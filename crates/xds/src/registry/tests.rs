@@ -26,6 +26,7 @@ fn service(name: &str) -> Change<AddressFacts> {
         load_balancing: LoadBalancing::default(),
         allows_unhealthy: false,
         families: (true, true),
+        waypoints: Arc::default(),
         details: None,
         findings: vec![],
     };
@@ -46,6 +47,7 @@ fn pod_facts(name: &str, last: u8, services: &[&str]) -> WorkloadFacts {
         weight: 1,
         services: services.iter().map(|name| (host(name), ports.clone())).collect(),
         policies: Arc::default(),
+        waypoints: Arc::default(),
         details: None,
         findings: vec![],
     }
