@@ -49,12 +49,12 @@ impl Totals {
     fn note_waypoint(&self, event: &ConnectionEvent) {
         let waypoint = SocketAddr::new(event.remote_address.ip(), event.remote_port.get());
         let mut refusing = self.refusing_waypoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_refused = event.reason == Reason::WaypointRefused as u16;
+        let has_room = refusing.len() < REFUSING_WAYPOINTS_MAX || refusing.contains_key(&waypoint);
         match event.kind {
             ConnectionEvent::OPENED => drop(refusing.remove(&waypoint)),
-            ConnectionEvent::REFUSED if event.reason == Reason::WaypointRefused as u16 => {
-                if refusing.len() < REFUSING_WAYPOINTS_MAX || refusing.contains_key(&waypoint) {
-                    *refusing.entry(waypoint).or_default() += 1;
-                }
+            ConnectionEvent::REFUSED if is_refused && has_room => {
+                *refusing.entry(waypoint).or_default() += 1;
             }
             _ => {}
         }

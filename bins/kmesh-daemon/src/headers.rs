@@ -45,7 +45,11 @@ fn run(maps: &Arc<Maps>, silence_max: Duration, shutdown: &Shutdown) -> anyhow::
         waiting.extend(reader.next_batch(Duration::ZERO));
         let due = waiting.iter().take_while(|wait| left(wait, silence_max).is_zero()).count();
         let due: Vec<HeaderWait> = waiting.drain(..due).collect();
-        for (dialled, outcome) in sender.send(&due)? {
+        let outcomes = sender.send(&due).unwrap_or_else(|error| {
+            tracing::warn!(%error, connections = due.len(), "no header was sent for silent clients");
+            Vec::new()
+        });
+        for (dialled, outcome) in outcomes {
             if let Outcome::Failed(error) = outcome {
                 tracing::warn!(%dialled, %error, "no header was sent for a client that is silent");
             }

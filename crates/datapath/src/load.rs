@@ -19,9 +19,9 @@ use crate::{Config, Error, Pins, Result, path_error, sys};
 const IMAGE: [&str; 7] =
     ["frontends", "networks", "tables", "slots", "backends", "cursors", "loads"];
 
-/// Keeps the size that it was made with: while programs are swapped, those with the old map and those
+/// Keep the size that they were made with: while programs are swapped, those with the old map and those
 /// with the new one would not know each other's connections.
-const OF_ONE_SIZE: &str = "sockets";
+const OF_ONE_SIZE: [&str; 2] = ["sockets", "waypoint_sockets"];
 
 /// Name of the program on the sockets of connections by a waypoint.
 pub(crate) const HEADER_PROGRAM: &str = "kmesh_header";
@@ -154,7 +154,7 @@ fn resized(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>> {
         if found != wanted {
             return Err(Error::Schema { path, found, wanted });
         }
-        if info.max_entries != map.max_entries() && name == OF_ONE_SIZE {
+        if info.max_entries != map.max_entries() && OF_ONE_SIZE.contains(&name.as_str()) {
             tracing::warn!(
                 "map {name} keeps its {} entries and does not get {}: its size changes with \
                  `kmesh-daemon uninstall` only, as it knows every open connection",

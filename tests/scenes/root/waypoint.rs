@@ -6,6 +6,7 @@ mod silent;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
+use rustix::event::{Timespec, epoll};
 use testkit::{Daemon, Nginx, Pod, Recorder, Reply, wait_until, yaml};
 
 use super::bench::{
@@ -172,6 +173,36 @@ fn what_waits_to_be_read_is_told_right_when_the_header_is_on_its_way() {
         let waiting = rustix::io::ioctl_fionread(&stream).unwrap();
         if waiting == 5 { Ok(()) } else { Err(format!("{waiting}")) }
     });
+}
+
+/// As an event loop waits: told once for each arrival, or never again.
+#[test]
+fn an_event_loop_is_woken_by_every_answer() {
+    let bench = bench("wp_epoll");
+    let _recorder = recorder(&bench, Reply::Echo);
+    let _daemon = bench.start();
+    let mut stream = dial(&bench, WEB);
+    stream.set_nonblocking(true).unwrap();
+    let queue = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let interest = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&queue, &stream, epoll::EventData::new_u64(7), interest).unwrap();
+    for round in 0..50_u32 {
+        let sent = round.to_be_bytes();
+        stream.write_all(&sent).unwrap();
+        let mut back: Vec<u8> = Vec::new();
+        while back.len() < sent.len() {
+            let mut events = Vec::with_capacity(1);
+            let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+            let room = rustix::buffer::spare_capacity(&mut events);
+            assert_eq!(epoll::wait(&queue, room, Some(&patience)).unwrap(), 1, "{round}");
+            let mut piece = [0; 8];
+            match stream.read(&mut piece) {
+                Ok(length) => back.extend(&piece[..length]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        assert_eq!(back, sent);
+    }
 }
 
 #[test]
