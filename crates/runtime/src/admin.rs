@@ -23,7 +23,7 @@ pub use respond::{error, json};
 
 use crate::shutdown::Shutdown;
 use connection::Caller;
-use socket::SocketFile;
+pub use socket::SocketFile;
 
 /// Flag of the daemon that says where the Unix socket is.
 pub const SOCKET_FLAG: &str = "--admin-socket";
@@ -80,6 +80,15 @@ pub struct Admin {
     /// Removed last, after the listeners have closed.
     file: SocketFile,
     head_timeout: Duration,
+}
+
+/// Listens at a Unix socket for root alone, as the admin API does: the directory is made when it is
+/// missing, the socket of a dead daemon is replaced, and the file goes when the second value is dropped.
+///
+/// # Errors
+/// When a live daemon answers there, something else is in the way, or the kernel refuses.
+pub async fn bind_private(path: &Path) -> Result<(UnixListener, SocketFile), AdminError> {
+    socket::bind(path).await
 }
 
 /// Binds and serves until `shutdown`; see [`Admin::bind`] and [`Admin::serve`].

@@ -36,11 +36,11 @@ pub use config_dump::{
     ApplicationTunnel, ConfigDump, EndpointDump, LoadBalancerDump, LocalityDump, PolicyDump,
     PortDump, ServiceDump, WaypointDump, WorkloadDump,
 };
-pub use enrolment::{DnsCapture, EnrolRequest, Enrolment, UnenrolRequest};
+pub use enrolment::{DnsCapture, EnrolRequest, Enrolment, Origin, Sandbox, UnenrolRequest};
 pub use explain::{ExplainRequest, Explanation, Station};
 pub use status::{
-    ConfigStatus, Connections, Counter, DnsQueries, DnsStatus, HostStatus, LinkInfo, MapFill,
-    ProgramStats, Status,
+    CniStatus, ConfigStatus, Connections, Counter, DnsQueries, DnsStatus, HostStatus,
+    KubernetesStatus, LinkInfo, MapFill, ProgramStats, Status,
 };
 pub use version::Version;
 

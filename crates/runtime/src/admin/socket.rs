@@ -17,7 +17,7 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// The file of a bound socket. Dropping it removes the file, unless another has taken its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),

@@ -1,0 +1,129 @@
+//! Tables: labels and their verdicts, layouts of kubelet, and what a view forgets and keeps.
+
+use std::path::Path;
+
+use crate::rules::{Map, decide};
+use crate::{Known, Mode, NodeView, Pod, Verdict, Why, cgroup};
+
+const MODE: &str = "istio.io/dataplane-mode";
+
+fn map(pairs: &[(&str, &str)]) -> Map {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn pod(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> Pod {
+    let named = Pod {
+        namespace: "shop".into(),
+        name: "web".into(),
+        object_uid: "u1".into(),
+        ..Pod::default()
+    };
+    named.with_metadata(&map(labels), &map(annotations)).with_phase("Running")
+}
+
+#[test]
+fn labels_of_pod_and_namespace_decide_as_in_kmesh() {
+    let (yes, no) = (Some(Mode::Kmesh), Some(Mode::Unset));
+    let rows = [
+        (&[(MODE, "Kmesh")][..], no, Verdict::In(Why::PodLabel)),
+        (&[(MODE, "kMESH")], no, Verdict::In(Why::PodLabel)),
+        (&[(MODE, "Kmesh")], None, Verdict::In(Why::PodLabel)),
+        (&[(MODE, "Kmesh")], Some(Mode::None), Verdict::In(Why::PodLabel)),
+        (&[], yes, Verdict::In(Why::NamespaceLabel)),
+        (&[(MODE, "ambient")], yes, Verdict::In(Why::NamespaceLabel)),
+        (&[(MODE, "none")], yes, Verdict::Out(Why::OptedOut)),
+        (&[(MODE, "None")], yes, Verdict::Out(Why::OptedOut)),
+        (&[(MODE, "none")], None, Verdict::Out(Why::OptedOut)),
+        (&[(MODE, "ambient")], no, Verdict::Out(Why::NotLabelled)),
+        (&[], Some(Mode::None), Verdict::Out(Why::NotLabelled)),
+        (&[], no, Verdict::Out(Why::NotLabelled)),
+        (&[], None, Verdict::NeedsNamespace),
+        (&[("app", "web")], None, Verdict::NeedsNamespace),
+    ];
+    for (labels, namespace, expected) in rows {
+        assert_eq!(decide(&pod(labels, &[]), namespace), expected, "{labels:?} {namespace:?}");
+    }
+}
+
+#[test]
+fn some_pods_are_never_in_the_mesh_whatever_the_labels_say() {
+    let managed = |by| [(MODE, "Kmesh"), ("gateway.istio.io/managed", by)];
+    let labelled = pod(&[(MODE, "Kmesh")], &[]);
+    let rows = [
+        (pod(&[(MODE, "Kmesh")], &[("sidecar.istio.io/status", "{}")]), Why::Sidecar),
+        (Pod { host_network: true, ..labelled.clone() }, Why::HostNetwork),
+        (pod(&managed("istio.io-mesh-controller"), &[]), Why::MeshProxy),
+        (pod(&managed("istio.io-eastwest-controller"), &[]), Why::MeshProxy),
+        (labelled.clone().with_phase("Succeeded"), Why::Finished),
+        (labelled.clone().with_phase("Failed"), Why::Finished),
+    ];
+    for (pod, why) in rows {
+        for namespace in [None, Some(Mode::Kmesh), Some(Mode::Unset)] {
+            assert_eq!(decide(&pod, namespace), Verdict::Out(why), "{pod:?}");
+        }
+    }
+    let ingress = pod(&managed("istio.io-gateway-controller"), &[]);
+    assert_eq!(decide(&ingress, None), Verdict::In(Why::PodLabel), "it follows the labels");
+    for phase in ["Pending", "Running", "Unknown", ""] {
+        let pod = labelled.clone().with_phase(phase);
+        assert_eq!(decide(&pod, None), Verdict::In(Why::PodLabel), "{phase}");
+    }
+}
+
+#[test]
+fn a_pod_of_kubelets_own_manifests_is_known_by_its_hash() {
+    assert_eq!(pod(&[], &[]).uid, "u1");
+    let mirror = pod(&[], &[("kubernetes.io/config.mirror", "d3adb33f")]);
+    assert_eq!((mirror.uid.as_str(), mirror.object_uid.as_str()), ("d3adb33f", "u1"));
+    assert!(pod(&[], &[("kmesh.net/redirection", "enabled")]).is_annotated);
+    assert!(!pod(&[], &[("kmesh.net/redirection", "disabled")]).is_annotated);
+}
+
+#[test]
+fn a_cgroup_is_where_either_driver_puts_it() {
+    let uid = "0a1b-2c3d";
+    let expected = [
+        "kubepods/burstable/pod0a1b-2c3d",
+        "kubepods/besteffort/pod0a1b-2c3d",
+        "kubepods/pod0a1b-2c3d",
+        "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a1b_2c3d.slice",
+        "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod0a1b_2c3d.slice",
+        "kubepods.slice/kubepods-pod0a1b_2c3d.slice",
+    ];
+    assert_eq!(cgroup::places_of("/", uid), expected.map(Path::new));
+    let nested = cgroup::places_of("/kubelet", uid);
+    assert_eq!(nested[0], Path::new("kubelet/kubepods/burstable/pod0a1b-2c3d"));
+    let slices = "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/\
+                  kubelet-kubepods-burstable-pod0a1b_2c3d.slice";
+    assert_eq!(nested[3], Path::new(slices));
+    for wrong in ["", "..", "a/b", "../../x", "a b", "ü"] {
+        assert!(cgroup::places_of("/", wrong).is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_view_knows_a_pod_when_its_namespace_is_known_or_does_not_matter() {
+    let mut view = NodeView::default();
+    assert!(!view.is_complete());
+    assert_eq!(view.find("shop", "web", Some("u1")), Known::Unknown(None));
+    view.set_namespaces([("shop".to_owned(), Mode::Kmesh)]);
+    assert_eq!(view.find("shop", "web", Some("u1")), Known::Unknown(Some(Mode::Kmesh)));
+    view.set_pods([pod(&[], &[])]);
+    assert!(view.is_complete());
+    let inside = Known::Decided(Verdict::In(Why::NamespaceLabel));
+    assert_eq!(view.find("shop", "web", Some("u1")), inside);
+    assert_eq!(view.find("shop", "web", None), inside, "a runtime that tells no uid");
+    let stranger = view.find("shop", "web", Some("u0"));
+    assert_eq!(stranger, Known::Unknown(Some(Mode::Kmesh)), "an earlier pod of that name");
+    assert_eq!(view.find("other", "web", Some("u1")), Known::Unknown(None));
+    view.remove_namespace("shop");
+    assert_eq!(view.find("shop", "web", Some("u1")), Known::Unknown(None));
+    assert!(view.put_pod(pod(&[(MODE, "Kmesh")], &[])));
+    assert!(!view.put_pod(pod(&[(MODE, "Kmesh")], &[])), "nothing has changed");
+    let own = Known::Decided(Verdict::In(Why::PodLabel));
+    assert_eq!(view.find("shop", "web", Some("u1")), own);
+    assert!(view.put_namespace("shop".into(), Mode::None));
+    assert!(!view.put_namespace("shop".into(), Mode::None));
+    assert!(view.remove_pod("u1") && !view.remove_pod("u1"));
+    assert_eq!(view.pods().count(), 0);
+}
