@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use cni::outcome::{self, Outcome};
-use cni::runtime::{self, Call, Environment, Error, Task};
+use cni::runtime::{self, Call, Environment, Error, Question};
 use cni::wire::Request;
 
 fn main() -> ExitCode {
@@ -24,8 +24,8 @@ fn run() -> Result<String, Error> {
     let mut input = String::new();
     let bounded = io::stdin().take(runtime::CONFIG_BYTES_MAX);
     { bounded }.read_to_string(&mut input).map_err(|error| Error::unreadable(&error))?;
-    let Call { cni_version, task, settings } = runtime::parse(&environment(), &input)?;
-    let Task::Ask { request, previous } = task else {
+    let Call { cni_version, question, settings } = runtime::parse(&environment(), &input)?;
+    let Some(Question { request, previous }) = question else {
         return Ok(runtime::versions(&cni_version));
     };
     let answer = daemon::ask(&settings, &request);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::dns::Addresses;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use datapath::Datapath;
 use model::Snapshot;
 use resources::{Directory, Problem, Severity, Touched, Update, Watcher};
@@ -23,6 +23,7 @@ use crate::commit::Committer;
 use crate::connections::Totals;
 use crate::dns::{Dns, NodeHosts};
 use crate::enrolments::Enrolments;
+use crate::kubernetes::{Changes, PodRequest, Pods};
 use crate::{dump, explain, status};
 
 /// How often enrolled namespaces are looked for.
@@ -56,6 +57,8 @@ pub enum Request {
     Enrol(EnrolRequest, Answer<Enrolment>),
     /// Take one out.
     Unenrol(UnenrolRequest, Answer<Enrolment>),
+    /// Something about a pod.
+    Pod(PodRequest),
 }
 
 /// Everything that can happen.
@@ -63,6 +66,7 @@ enum Event {
     Config(Touched),
     Addresses(Addresses),
     Request(Request),
+    Pods,
     Look,
     Sweep,
     Retry,
@@ -85,6 +89,8 @@ pub struct Parts {
     pub dns: Dns,
     /// Host names of endpoints.
     pub hosts: NodeHosts,
+    /// Pods of the node, when a cluster is looked at.
+    pub pods: Option<Pods>,
 }
 
 /// The daemon's state.
@@ -95,6 +101,7 @@ pub struct Agent {
     pub(crate) totals: Arc<Totals>,
     pub(crate) dns: Dns,
     pub(crate) hosts: NodeHosts,
+    pub(crate) pods: Option<Pods>,
     directory: Directory,
     pub(crate) source: String,
     /// As it is written.
@@ -110,7 +117,8 @@ pub struct Agent {
 impl Agent {
     /// A daemon whose programs are loaded and not attached yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { datapath, committer, enrolments, directory, totals, dns, mut hosts } = parts;
+        let Parts { datapath, committer, enrolments, directory, totals, dns, mut hosts, pods } =
+            parts;
         let configured = directory.snapshot();
         hosts.set_snapshot(&configured);
         Self {
@@ -123,6 +131,7 @@ impl Agent {
             totals,
             dns,
             hosts,
+            pods,
             directory,
             problems: Arc::default(),
             attached: false,
@@ -143,6 +152,7 @@ impl Agent {
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut addresses = self.hosts.addresses();
+        let mut pods = Changes::of(self.pods.as_ref());
         tokio::task::block_in_place(|| self.reload(&Touched::Everything));
         loop {
             let retry_at = self.retry_at;
@@ -153,6 +163,7 @@ impl Agent {
                     Event::Addresses(addresses.borrow_and_update().clone())
                 }
                 Some(request) = requests.recv() => Event::Request(request),
+                () = pods.changed() => Event::Pods,
                 _ = looks.tick() => Event::Look,
                 _ = sweeps.tick() => Event::Sweep,
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
@@ -178,8 +189,14 @@ impl Agent {
             }
             Event::Retry => self.commit(Duration::ZERO),
             Event::Request(request) => self.answer(request),
-            Event::Look if !self.enrolments.any_moved() => {}
-            Event::Look | Event::Sweep => self.sweep(),
+            Event::Pods => self.reconcile_pods(),
+            Event::Look => {
+                if self.enrolments.any_moved() {
+                    self.sweep();
+                }
+                self.reconcile_pods();
+            }
+            Event::Sweep => self.sweep(),
             Event::Stop => {}
         }
     }
@@ -275,7 +292,13 @@ impl Agent {
         Ok(writes)
     }
 
-    fn readiness(&self) -> Result<(), String> {
+    /// True once the programs are in force.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Why the daemon is not ready, if it is not.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
         match (&self.failure, self.attached) {
             (_, true) => Ok(()),
             (Some(failure), false) => Err(failure.clone()),
@@ -319,6 +342,10 @@ impl Agent {
 
     fn unenrol(&mut self, request: &UnenrolRequest) -> anyhow::Result<Enrolment> {
         let cookie = self.enrolments.find(request)?;
+        let wanted = self.enrolments.get(cookie).zip(self.pods.as_ref());
+        if let Some(why) = wanted.and_then(|(enrolment, pods)| pods.why_wanted(enrolment)) {
+            bail!("it would be enrolled again at once: {why}; change the label instead");
+        }
         // First its server: an answer finds its way only while the namespace is in the mesh.
         self.dns.withdraw(cookie);
         let ended = self.enrolments.unenrol(cookie)?;
@@ -343,6 +370,7 @@ impl Agent {
             Request::Enrol(request, to) => {
                 drop(to.send(self.enrol(&request).map_err(failed)));
             }
+            Request::Pod(request) => self.answer_pod(request),
             Request::Unenrol(request, to) => {
                 drop(to.send(self.unenrol(&request).map_err(failed)));
             }

@@ -9,6 +9,8 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use model::{Locality, Node};
 use runtime::{api, logging};
 
+use crate::kubernetes::KubernetesArgs;
+
 /// Sidecarless service mesh in the Linux kernel: the daemon of one node.
 #[derive(Debug, Parser)]
 #[command(name = "kmesh-daemon", version, args_conflicts_with_subcommands = false)]
@@ -73,6 +75,9 @@ pub struct Args {
     /// Sizes of the maps.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Enrolment of pods by their labels.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
 }
 
 /// What to do instead of running.
@@ -85,7 +90,7 @@ pub enum Command {
     },
     /// Say what the product needs from this machine and whether it is there; exits 1 if not.
     Probe,
-    /// Remove every program, map and link: traffic goes on as if there were no mesh.
+    /// Remove every program, map and link, and the CNI plugin: traffic goes on as if there were no mesh.
     Uninstall,
     /// Print build information.
     Version,

@@ -11,6 +11,7 @@ mod dns;
 mod dump;
 mod enrolments;
 mod explain;
+mod kubernetes;
 mod metrics;
 mod preflight;
 mod run;

@@ -18,6 +18,7 @@ use crate::commit::Committer;
 use crate::connections::{self, Totals};
 use crate::dns::{Dns, NodeHosts, NodeResolvers};
 use crate::enrolments::Enrolments;
+use crate::kubernetes::{self, Kubernetes, Pods};
 use crate::{admin, preflight};
 
 /// Runs the daemon until a signal.
@@ -48,22 +49,34 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         .with_context(|| format!("--state-dir {}", args.state_dir.display()))?;
     // Bound before anything is loaded: a second daemon stops here.
     let listeners = Admin::bind(&args.admin_socket, args.status_addr.0).await?;
+    let kubernetes = Kubernetes::prepare(&args.kubernetes, &args.node_name).await?;
 
     let (trigger, stop) = shutdown::channel();
-    let agent = tokio::task::block_in_place(|| build(args, directory, stop.clone()))?;
+    let pods = kubernetes.as_ref().map(Kubernetes::pods);
+    let agent = tokio::task::block_in_place(|| build(args, directory, pods, stop.clone()))?;
     let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let cluster = kubernetes.map(|it| it.spawn(sender.clone(), &stop));
     let admin = tokio::spawn(listeners.serve(admin::router(sender), stop.clone()));
     let agent = tokio::spawn(agent.run(watcher, requests, stop));
     let signal = signals.wait().await;
     tracing::info!(signal, "stopping; programs stay attached with the last committed image");
     trigger.fire();
+    // The plugin's questions need the loop, and are few: it finds nobody from here on.
+    if let Some(cluster) = cluster {
+        cluster.join_all().await;
+    }
     agent.await?;
     admin.await?;
     Ok(())
 }
 
 /// Loads the programs and recovers what the maps hold; nothing live changes yet.
-fn build(args: &Args, directory: Directory, stop: shutdown::Shutdown) -> anyhow::Result<Agent> {
+fn build(
+    args: &Args,
+    directory: Directory,
+    pods: Option<Pods>,
+    stop: shutdown::Shutdown,
+) -> anyhow::Result<Agent> {
     prepare_bpffs(&args.bpf_fs_path)?;
     let limits = args.limits.limits();
     let datapath = Datapath::load(datapath::Config {
@@ -79,7 +92,7 @@ fn build(args: &Args, directory: Directory, stop: shutdown::Shutdown) -> anyhow:
     let hosts = NodeHosts::new(node_resolvers, &args.state_dir, stop.clone());
     let totals = Arc::new(Totals::default());
     connections::spawn(maps, Arc::clone(&totals), stop)?;
-    Ok(Agent::new(Parts { datapath, committer, enrolments, directory, totals, dns, hosts }))
+    Ok(Agent::new(Parts { datapath, committer, enrolments, directory, totals, dns, hosts, pods }))
 }
 
 fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
@@ -92,8 +105,11 @@ fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes every pin.
+/// Removes the CNI plugin, so that no pod waits for a daemon, and every pin.
 pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
+    for (path, what) in kubernetes::uninstall(&args.kubernetes.places)? {
+        println!("{} {what}", path.display());
+    }
     let removed = Pins::new(&args.bpf_fs_path).remove_all()?;
     if removed.is_empty() {
         println!("nothing is installed below {}", args.bpf_fs_path.display());

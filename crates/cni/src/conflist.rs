@@ -99,10 +99,10 @@ impl Entry {
 
 /// Which of these files the runtime uses: in the order of their names the first that it would not pass
 /// over. `read` gives the text of a file. Names and what is wrong with those before it come with it.
-pub fn first_used<'a>(
-    names: &'a [String],
+pub fn first_used(
+    names: &[String],
     read: impl Fn(&str) -> Option<String>,
-) -> Option<(&'a str, String)> {
+) -> Option<(&str, String)> {
     let mut names: Vec<&str> = names.iter().map(String::as_str).filter(|n| is_config(n)).collect();
     names.sort_unstable();
     names.into_iter().find_map(|name| {

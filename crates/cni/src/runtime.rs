@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::VERSIONS;
 use crate::wire::{Request, Sandbox};
 use crate::{Attachment, DEFAULT_LOG, DEFAULT_SOCKET, DEFAULT_TIMEOUT_MS, Policy, TIMEOUT_MS_MAX};
-use crate::{VERSIONS, wire};
 
 /// Longest configuration on standard input.
 pub const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -110,24 +110,19 @@ struct Valid {
 pub struct Call {
     /// The version that the answer is in.
     pub cni_version: String,
-    /// What to do.
-    pub task: Task,
+    /// What to ask the daemon; nothing for a runtime that wants to know versions.
+    pub question: Option<Question>,
     /// How to reach the daemon.
     pub settings: Settings,
 }
 
-/// What to do.
+/// What to ask the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Say which versions there are.
-    Version,
-    /// Ask the daemon.
-    Ask {
-        /// This.
-        request: wire::Request,
-        /// And print this when all is well: the result of the plugin before.
-        previous: Option<String>,
-    },
+pub struct Question {
+    /// This.
+    pub request: Request,
+    /// And print this when all is well: the result of the plugin before.
+    pub previous: Option<String>,
 }
 
 /// What the entry says about the daemon.
@@ -155,18 +150,18 @@ pub fn parse(environment: &Environment, input: &str) -> Result<Call, Error> {
     let version = config.cni_version.clone();
     let settings = settings(&config)?;
     if environment.command == "VERSION" {
-        return Ok(Call { cni_version: version, task: Task::Version, settings });
+        return Ok(Call { cni_version: version, question: None, settings });
     }
     if !VERSIONS.contains(&version.as_str()) {
         let msg = format!("cniVersion {version:?} is not supported");
         let details = format!("this plugin speaks {}", VERSIONS.join(", "));
         return Err(failure("", code::INCOMPATIBLE_VERSION, msg, &details));
     }
-    let task = task(environment, &config)?;
-    Ok(Call { cni_version: version, task, settings })
+    let question = Some(question(environment, &config)?);
+    Ok(Call { cni_version: version, question, settings })
 }
 
-fn task(environment: &Environment, config: &Config<'_>) -> Result<Task, Error> {
+fn question(environment: &Environment, config: &Config<'_>) -> Result<Question, Error> {
     let sandbox = || sandbox(environment, config);
     let previous = config.prev_result.map(|raw| raw.get().to_owned());
     let needs_previous = || {
@@ -179,7 +174,7 @@ fn task(environment: &Environment, config: &Config<'_>) -> Result<Task, Error> {
     let request = match environment.command.as_str() {
         "ADD" => {
             let previous = Some(needs_previous()?);
-            return Ok(Task::Ask { request: Request::Add(sandbox()?), previous });
+            return Ok(Question { request: Request::Add(sandbox()?), previous });
         }
         "CHECK" => {
             needs_previous()?;
@@ -195,7 +190,7 @@ fn task(environment: &Environment, config: &Config<'_>) -> Result<Task, Error> {
             return Err(failure(version, code::INVALID_ENVIRONMENT, msg, details));
         }
     };
-    Ok(Task::Ask { request, previous: None })
+    Ok(Question { request, previous: None })
 }
 
 fn sandbox(environment: &Environment, config: &Config<'_>) -> Result<Sandbox, Error> {

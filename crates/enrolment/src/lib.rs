@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
+pub mod plan;
 pub mod rules;
 mod view;
 

@@ -1,7 +1,9 @@
 //! Tables: labels and their verdicts, layouts of kubelet, and what a view forgets and keeps.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::plan::{Enrolled, Plan, annotations, plan};
 use crate::rules::{Map, decide};
 use crate::{Known, Mode, NodeView, Pod, Verdict, Why, cgroup};
 
@@ -126,4 +128,66 @@ fn a_view_knows_a_pod_when_its_namespace_is_known_or_does_not_matter() {
     assert!(!view.put_namespace("shop".into(), Mode::None));
     assert!(view.remove_pod("u1") && !view.remove_pod("u1"));
     assert_eq!(view.pods().count(), 0);
+}
+
+fn named(uid: &str, labels: &[(&str, &str)]) -> Pod {
+    let pod = Pod { object_uid: uid.into(), ..pod(&[], &[]) };
+    pod.with_metadata(&map(labels), &Map::new())
+}
+
+fn complete(pods: &[Pod]) -> NodeView {
+    let mut view = NodeView::default();
+    view.set_namespaces([("shop".to_owned(), Mode::Unset)]);
+    view.set_pods(pods.iter().cloned());
+    view
+}
+
+fn enrolled(cookie: u64, uid: &str) -> Enrolled<'_> {
+    Enrolled { cookie, uid, by_hand: false }
+}
+
+#[test]
+fn labels_put_pods_in_and_out_and_what_is_gone_leaves() {
+    let (labelled, plain) = (named("a", &[(MODE, "Kmesh")]), named("b", &[]));
+    let view = complete(&[labelled.clone(), plain, named("d", &[(MODE, "Kmesh")])]);
+    let now = [enrolled(2, "b"), enrolled(3, "gone"), enrolled(4, "d")];
+    let expected = Plan { leave: vec![2, 3], enter: vec![labelled] };
+    assert_eq!(plan(&view, &now, &mut BTreeSet::new()), expected);
+    let by_hand = now.map(|it| Enrolled { by_hand: true, ..it });
+    assert_eq!(plan(&view, &by_hand, &mut BTreeSet::new()).leave, Vec::<u64>::new());
+}
+
+#[test]
+fn nobody_leaves_before_everything_is_known() {
+    let mut view = NodeView::default();
+    let now = [enrolled(1, "a")];
+    assert_eq!(plan(&view, &now, &mut BTreeSet::new()), Plan::default());
+    view.set_pods([named("b", &[(MODE, "Kmesh")])]);
+    assert_eq!(plan(&view, &now, &mut BTreeSet::new()), Plan::default());
+    let mut view = complete(&[named("a", &[])]);
+    view.remove_namespace("shop");
+    let unknown = plan(&view, &now, &mut BTreeSet::new());
+    assert_eq!(unknown, Plan::default(), "its namespace decides and is not known");
+}
+
+#[test]
+fn a_pod_that_nobody_has_seen_yet_stays_until_it_is_seen() {
+    let now = [enrolled(1, "new")];
+    let mut provisional = BTreeSet::from(["new".to_owned()]);
+    assert_eq!(plan(&complete(&[]), &now, &mut provisional), Plan::default());
+    let seen = complete(&[named("new", &[(MODE, "none")])]);
+    assert_eq!(plan(&seen, &now, &mut provisional).leave, [1]);
+    assert!(provisional.is_empty());
+    assert_eq!(plan(&complete(&[]), &now, &mut provisional).leave, [1], "seen, and gone again");
+}
+
+#[test]
+fn annotations_follow_enrolment_and_are_written_once() {
+    let annotated = |uid: &str| Pod { is_annotated: true, ..named(uid, &[]) };
+    let finished = named("e", &[]).with_phase("Succeeded");
+    let view =
+        complete(&[named("a", &[]), annotated("b"), named("c", &[]), annotated("d"), finished]);
+    let wrong = annotations(&view, &BTreeSet::from(["a", "b", "e"]));
+    let wrong: Vec<_> = wrong.iter().map(|it| (it.object_uid.as_str(), it.enrolled)).collect();
+    assert_eq!(wrong, [("a", true), ("d", false)]);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::runtime::{Call, Environment, Task, code, parse, versions};
+use crate::runtime::{Call, Environment, Question, code, parse, versions};
 use crate::wire::{Request, Sandbox};
 use crate::{Attachment, Policy, VERSIONS};
 
@@ -28,10 +28,8 @@ fn config() -> Value {
 
 fn ask(command: &str, config: &Value) -> (Request, Option<String>) {
     let call: Call = parse(&environment(command), &config.to_string()).expect("a valid call");
-    match call.task {
-        Task::Ask { request, previous } => (request, previous),
-        Task::Version => panic!("{command} is no question for a version"),
-    }
+    let Question { request, previous } = call.question.expect("not a question for versions");
+    (request, previous)
 }
 
 fn refused(environment: &Environment, config: &Value) -> u32 {
@@ -56,7 +54,8 @@ fn an_add_names_the_pod_and_gives_the_previous_result_back_as_it_came() {
     let input = config().to_string().replace(&config()["prevResult"].to_string(), raw);
     let call = parse(&environment("ADD"), &input).expect("a valid call");
     let previous = Some(raw.to_owned());
-    assert_eq!(call.task, Task::Ask { request: Request::Add(expected.clone()), previous });
+    let question = Question { request: Request::Add(expected.clone()), previous };
+    assert_eq!(call.question, Some(question));
     assert_eq!(call.settings.policy, Policy::Open);
     assert_eq!(call.settings.timeout_ms, 2000);
     let mut lower = config();
@@ -80,7 +79,7 @@ fn every_version_between_the_oldest_and_the_newest_is_spoken() {
     let told: Value = serde_json::from_str(&versions("0.4.0")).unwrap();
     assert_eq!(told, json!({"cniVersion": "0.4.0", "supportedVersions": VERSIONS}));
     let asked = json!({"cniVersion": "9.9.9"}).to_string();
-    assert_eq!(parse(&environment("VERSION"), &asked).unwrap().task, Task::Version);
+    assert_eq!(parse(&environment("VERSION"), &asked).unwrap().question, None);
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub enum Origin {
 }
 
 /// One interface of one sandbox, as the runtime names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sandbox {
     /// Name of the network.
