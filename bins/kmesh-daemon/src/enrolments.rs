@@ -71,7 +71,7 @@ impl Enrolments {
         for cookie in this.maps.enrolled() {
             this.by_cookie.entry(cookie).or_insert_with(|| {
                 tracing::warn!(cookie, "enrolled, but not in the state file: kept without a name");
-                Enrolment { netns_cookie: cookie, ..Enrolment::default() }
+                Enrolment { netns_cookie: cookie, origin: Origin::Unknown, ..Enrolment::default() }
             });
         }
         this.sweep()?;
@@ -165,13 +165,21 @@ impl Enrolments {
     }
 
     fn put(&mut self, enrolment: Enrolment) -> anyhow::Result<Enrolment> {
-        let cookie = enrolment.netns_cookie;
-        // The map first: a full one must leave no trace in the file.
-        self.maps
-            .enrol(cookie, client_hash(&enrolment))
-            .context("the namespace is not enrolled")?;
-        self.by_cookie.insert(cookie, enrolment.clone());
-        self.save()?;
+        let (cookie, hash) = (enrolment.netns_cookie, client_hash(&enrolment));
+        let before = self.by_cookie.insert(cookie, enrolment.clone());
+        // The file first: a daemon that dies between the two does the rest when it starts again, and
+        // knows whom it enrols.
+        let saved = self.save();
+        if let Err(error) = self.maps.enrol(cookie, hash) {
+            match before {
+                Some(before) => drop(self.by_cookie.insert(cookie, before)),
+                None => drop(self.by_cookie.remove(&cookie)),
+            }
+            // A full map leaves no trace in the file.
+            self.save()?;
+            return Err(error).context("the namespace is not enrolled");
+        }
+        saved?;
         Ok(enrolment)
     }
 

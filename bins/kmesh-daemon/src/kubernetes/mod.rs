@@ -46,6 +46,14 @@ pub enum PodRequest {
         /// Where the answer goes.
         to: Answer<bool>,
     },
+    /// A pod is not put into the mesh, as far as is known now; that may change before its first
+    /// container runs.
+    Remember {
+        /// The pod.
+        pod: Pod,
+        /// Where the answer goes.
+        to: Answer<()>,
+    },
     /// A sandbox ends.
     Release {
         /// What the runtime calls it.
@@ -92,6 +100,9 @@ pub struct Pods {
     annotations: channel::Sender<Vec<Annotation>>,
     /// Enrolled before anybody had seen them, by their uids.
     provisional: BTreeSet<String>,
+    /// Sandboxes that the runtime has told of, by the uids of their pods: the way to a pod before its
+    /// first container runs.
+    sandboxes: BTreeMap<String, PodEnrolment>,
     /// Pods that belong to the mesh and are found nowhere.
     missing: usize,
     /// What is wrong with a pod, by its uid.
@@ -182,6 +193,7 @@ impl Kubernetes {
             notes: self.notes.clone(),
             annotations: self.annotations.clone(),
             provisional: BTreeSet::new(),
+            sandboxes: BTreeMap::new(),
             missing: 0,
             problems: BTreeMap::new(),
         }

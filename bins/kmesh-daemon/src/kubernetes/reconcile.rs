@@ -19,6 +19,7 @@ impl Agent {
     pub(crate) fn reconcile_pods(&mut self) {
         let Some(pods) = &mut self.pods else { return };
         pods.counters.take_notes(&pods.notes);
+        pods.sandboxes.retain(|_, sandbox| sandbox.netns.exists());
         let enrolled: Vec<Enrolled<'_>> = self.enrolments.all().filter_map(as_enrolled).collect();
         let Plan { leave, enter } = plan::plan(&pods.view.lock(), &enrolled, &mut pods.provisional);
         self.take_out(&leave);
@@ -48,19 +49,11 @@ impl Agent {
         for pod in enter {
             let Some(pods) = &self.pods else { return };
             // The runtime has not made it yet, and will ask; or it is between two sandboxes.
-            let Some(found) = process::find(&pods.cgroup_root, &pod.uid) else {
+            let Some(found) = pods.find(&pod) else {
                 missing += 1;
                 continue;
             };
-            let resolvers = resolvers_of(&found.process, Path::new("")).unwrap_or_default();
-            let enrolled = self.enrol_pod(PodEnrolment {
-                netns: found.netns,
-                workload: pod.workload(),
-                uid: pod.uid.clone(),
-                origin: Origin::Label,
-                sandbox: None,
-                resolvers,
-            });
+            let enrolled = self.enrol_pod(found);
             if let Err(error) = enrolled {
                 failed.push((pod.uid.clone(), format!("pod {}: {error:#}", pod.workload())));
             }
@@ -125,11 +118,29 @@ impl Agent {
         let failed = |error: anyhow::Error| format!("{error:#}");
         match request {
             PodRequest::Enrol { pod, to } => drop(to.send(self.add(pod).map_err(failed))),
+            PodRequest::Remember { pod, to } => {
+                if let Some(pods) = &mut self.pods {
+                    pods.sandboxes.insert(pod.enrolment.uid.clone(), pod.enrolment);
+                }
+                // What it waits for may have come while it was being decided.
+                self.reconcile_pods();
+                drop(to.send(Ok(())));
+            }
             PodRequest::Release { sandbox, netns, to } => {
+                if let Some(pods) = &mut self.pods {
+                    pods.sandboxes.retain(|_, known| known.sandbox.as_ref() != Some(&sandbox));
+                }
                 let cookie = self.enrolments.of_sandbox(&sandbox, &netns);
                 drop(to.send(self.let_go(cookie.into_iter()).map_err(failed)));
             }
             PodRequest::Collect { network, valid, to } => {
+                let lives = |known: &PodEnrolment| match &known.sandbox {
+                    Some(sandbox) => sandbox.network != network || valid.contains(sandbox),
+                    None => true,
+                };
+                if let Some(pods) = &mut self.pods {
+                    pods.sandboxes.retain(|_, known| lives(known));
+                }
                 let garbage = self.garbage(&network, &valid);
                 drop(to.send(self.let_go(garbage.into_iter()).map_err(failed)));
             }
@@ -143,6 +154,9 @@ impl Agent {
     fn add(&mut self, pod: super::Pod) -> anyhow::Result<bool> {
         let super::Pod { enrolment, provisional } = pod;
         let (uid, netns) = (enrolment.uid.clone(), enrolment.netns.clone());
+        if let Some(pods) = &mut self.pods {
+            pods.sandboxes.insert(uid.clone(), enrolment.clone());
+        }
         self.enrol_pod(enrolment).with_context(|| {
             format!(
                 "{}; the daemon has to see the runtime's directory of network namespaces \
@@ -192,6 +206,23 @@ impl Agent {
 }
 
 impl Pods {
+    /// Where a pod lives: as the runtime told, or else where its containers run.
+    fn find(&self, pod: &Pod) -> Option<PodEnrolment> {
+        if let Some(told) = self.sandboxes.get(&pod.uid) {
+            return Some(PodEnrolment { origin: Origin::Label, ..told.clone() });
+        }
+        let found = process::find(&self.cgroup_root, &pod.uid)?;
+        let resolvers = resolvers_of(&found.process, Path::new("")).unwrap_or_default();
+        Some(PodEnrolment {
+            netns: found.netns,
+            workload: pod.workload(),
+            uid: pod.uid.clone(),
+            origin: Origin::Label,
+            sandbox: None,
+            resolvers,
+        })
+    }
+
     /// Why the labels say that this namespace is in the mesh, if they do.
     pub fn why_wanted(&self, enrolment: &Enrolment) -> Option<&'static str> {
         let view = self.view.lock();

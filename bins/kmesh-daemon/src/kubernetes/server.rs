@@ -104,48 +104,63 @@ impl Server {
     }
 
     async fn add(&self, sandbox: Sandbox) -> Answer {
-        let counters = &self.counters;
         if sandbox.pod_name.is_empty() {
-            counters.left_alone.add();
+            self.counters.left_alone.add();
             return left_alone("the runtime names no pod");
         }
         let (known, uid) = self.known(&sandbox, POD_PATIENCE).await;
-        let (why, provisional) = match known {
+        let unknown = unknown(&sandbox);
+        let pod = |provisional| {
+            let uid = uid.clone().filter(|_| !sandbox.netns.is_empty())?;
+            Some(Pod { enrolment: enrolment(sandbox.clone(), uid), provisional })
+        };
+        match known {
+            Known::Decided(Verdict::In(why)) => self.enrol(pod(false), Ok(why.sentence())).await,
             Known::Decided(Verdict::Out(why)) => {
-                counters.left_alone.add();
-                return left_alone(why.sentence());
-            }
-            Known::Decided(Verdict::In(why)) => (Some(why.sentence()), false),
-            Known::Decided(Verdict::NeedsNamespace) | Known::Unknown(None | Some(Mode::Unset)) => {
-                (None, false)
+                self.remember(pod(false)).await;
+                self.counters.left_alone.add();
+                left_alone(why.sentence())
             }
             // The pod itself may say otherwise; the watch puts that right.
-            Known::Unknown(Some(mode)) => (None, mode == Mode::Kmesh),
-        };
-        let enrols = why.is_some() || provisional;
-        let (true, Some(uid)) = (enrols, uid) else {
+            Known::Unknown(Some(Mode::Kmesh)) => self.enrol(pod(true), Err(unknown)).await,
+            Known::Decided(Verdict::NeedsNamespace) | Known::Unknown(_) => {
+                self.remember(pod(false)).await;
+                self.counters.undecided.add();
+                Answer::Undecided { why: unknown }
+            }
+        }
+    }
+
+    /// Puts a pod into the mesh; `why` is what decided, or what is missing to decide.
+    async fn enrol(&self, pod: Option<Pod>, why: Result<&str, String>) -> Answer {
+        let counters = &self.counters;
+        let Some(pod) = pod else {
             counters.undecided.add();
-            return Answer::Undecided { why: unknown(&sandbox) };
+            return Answer::Undecided { why: "the runtime does not tell the pod's uid".into() };
         };
-        let why = why.map_or_else(|| Err(unknown(&sandbox)), |why| Ok(why.to_owned()));
-        let pod = Pod { enrolment: enrolment(sandbox, uid), provisional };
+        let undecided = |why| {
+            counters.undecided.add();
+            Answer::Undecided { why }
+        };
         match (self.ask(|to| PodRequest::Enrol { pod, to }).await, why) {
             (Err(why), _) => {
                 counters.failed.add();
                 Answer::Failed { why }
             }
+            (Ok(_), Err(why)) => undecided(why),
+            (Ok(false), Ok(_)) => undecided("enrolled, but no program is attached yet".into()),
             (Ok(true), Ok(why)) => {
                 counters.enrolled.add();
-                Answer::Done { enrolled: true, why }
+                Answer::Done { enrolled: true, why: why.to_owned() }
             }
-            (Ok(false), Ok(_)) => {
-                counters.undecided.add();
-                Answer::Undecided { why: "enrolled, but no program is attached yet".into() }
-            }
-            (Ok(_), Err(why)) => {
-                counters.undecided.add();
-                Answer::Undecided { why }
-            }
+        }
+    }
+
+    /// Where the pod lives, in case that labels put it in before its first container runs.
+    async fn remember(&self, pod: Option<Pod>) {
+        let Some(pod) = pod else { return };
+        if let Err(error) = self.ask(|to| PodRequest::Remember { pod, to }).await {
+            tracing::debug!(error, "a sandbox is not remembered");
         }
     }
 

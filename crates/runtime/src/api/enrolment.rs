@@ -42,6 +42,8 @@ pub enum Origin {
     Cni,
     /// The watch, because of labels, while the pod was running.
     Label,
+    /// Nobody knows: the state file was lost. Labels take it over where they ask for it.
+    Unknown,
 }
 
 /// One interface of one sandbox, as the runtime names it.
@@ -62,6 +64,7 @@ impl std::fmt::Display for Origin {
             Self::Hand => "hand",
             Self::Cni => "cni",
             Self::Label => "label",
+            Self::Unknown => "unknown",
         })
     }
 }
