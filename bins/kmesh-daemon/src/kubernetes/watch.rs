@@ -7,13 +7,16 @@ use enrolment::{Mode, NodeView, Pod};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1;
 use kube::api::PartialObjectMeta;
-use kube::runtime::watcher::{Config, Event, Result};
+use kube::runtime::watcher::{Config, Error, Event, Result};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use runtime::shutdown::Shutdown;
 
 use super::pauses::Pauses;
 use super::view::SharedView;
+
+/// The API server does not remember what was after the version that a watch goes on from.
+const TOO_OLD: u16 = 410;
 
 /// How objects of one kind become part of the view.
 struct Table<K, T> {
@@ -66,6 +69,10 @@ async fn follow<K: Resource, T>(
         };
         match event {
             Some(Ok(event)) => take(event, &table, &view, &mut listed),
+            // The watch was away for long: everything is read anew.
+            Some(Err(Error::WatchError(status))) if status.code == TOO_OLD => {
+                tracing::debug!(kind = table.kind, "the version is too old");
+            }
             Some(Err(error)) => {
                 if view.note_failure() {
                     tracing::warn!(

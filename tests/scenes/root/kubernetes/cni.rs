@@ -47,6 +47,7 @@ fn a_pod_that_does_not_belong_to_the_mesh_is_left_alone() {
     let daemon = node.start();
     await_complete(&daemon);
     assert!(node.call().run("ADD").ok && !is_enrolled(&node.bench.client));
+    assert!(node.call().run("DEL").ok);
     node.label_namespace(Some("Kmesh"));
     let other = [("none", "u-none"), ("sidecar", "u-sidecar")];
     for (name, uid) in other {

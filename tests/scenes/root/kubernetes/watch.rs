@@ -102,7 +102,7 @@ fn what_is_known_stays_in_force_while_the_api_server_is_away() {
 
 #[test]
 fn the_watch_goes_on_after_bookmarks_disconnections_and_a_version_that_is_too_old() {
-    let node = Node::new("label_gone");
+    let mut node = Node::new("label_gone");
     let _container = node.container(CgroupDriver::Cgroupfs);
     let daemon = node.start();
     await_complete(&daemon);
@@ -112,8 +112,10 @@ fn the_watch_goes_on_after_bookmarks_disconnections_and_a_version_that_is_too_ol
     node.label(Some("Kmesh"));
     node.await_client(true);
     assert_eq!(node.api.lists(), lists, "a watch goes on from where it was");
+    node.api.stop();
     node.label(None);
     node.api.compact();
+    node.api.start();
     node.await_client(false);
     assert!(node.api.lists() > lists, "what was lost is read anew");
 }
