@@ -105,17 +105,17 @@ fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes the CNI plugin, so that no pod waits for a daemon, and every pin.
+/// Removes every pin, which a running daemon keeps, and then the CNI plugin.
 pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
-    for (path, what) in kubernetes::uninstall(&args.kubernetes.places)? {
-        println!("{} {what}", path.display());
-    }
     let removed = Pins::new(&args.bpf_fs_path).remove_all()?;
     if removed.is_empty() {
         println!("nothing is installed below {}", args.bpf_fs_path.display());
     }
     for path in removed {
         println!("removed {}", path.display());
+    }
+    for (path, what) in kubernetes::uninstall(&args.kubernetes.places)? {
+        println!("{} {what}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -65,8 +65,12 @@ pub fn plan(
     }
 }
 
-/// Annotations that have to be written. Pods that have ended are left alone.
+/// Annotations that have to be written; none before the view is complete, because who is to be enrolled
+/// is not known either. Pods that have ended are left alone.
 pub fn annotations(view: &NodeView, enrolled: &BTreeSet<&str>) -> Vec<Annotation> {
+    if !view.is_complete() {
+        return Vec::new();
+    }
     let differs =
         |pod: &&Pod| !pod.is_finished && pod.is_annotated != enrolled.contains(pod.uid.as_str());
     let annotation = |pod: &Pod| Annotation {

@@ -190,6 +190,9 @@ fn annotations_follow_enrolment_and_are_written_once() {
     let finished = named("e", &[]).with_phase("Succeeded");
     let view =
         complete(&[named("a", &[]), annotated("b"), named("c", &[]), annotated("d"), finished]);
+    let mut early = NodeView::default();
+    early.set_pods([annotated("b")]);
+    assert_eq!(annotations(&early, &BTreeSet::new()), [], "who is enrolled is not known yet");
     let wrong = annotations(&view, &BTreeSet::from(["a", "b", "e"]));
     let wrong: Vec<_> = wrong.iter().map(|it| (it.object_uid.as_str(), it.enrolled)).collect();
     assert_eq!(wrong, [("a", true), ("d", false)]);

@@ -29,7 +29,11 @@ pub async fn write(client: Client, mut wanted: watch::Receiver<Vec<Annotation>>,
     loop {
         let now = wanted.borrow_and_update().clone();
         written.retain(|uid, _| now.iter().any(|it| it.object_uid == *uid));
-        let failure = write_all(&client, &now, &mut written).await.err().unwrap_or_default();
+        let result = tokio::select! {
+            () = stop.wait() => return,
+            result = write_all(&client, &now, &mut written) => result,
+        };
+        let failure = result.err().unwrap_or_default();
         if !failure.is_empty() && failure != last_failure {
             tracing::warn!(failure, "annotation {REDIRECTION_ANNOTATION} is not up to date");
         }

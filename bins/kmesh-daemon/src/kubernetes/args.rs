@@ -94,6 +94,11 @@ impl KubernetesArgs {
         self.watches() && self.install_cni.decide(in_cluster())
     }
 
+    /// Whether somebody has said that the plugin is to be installed.
+    pub fn must_install(&self) -> bool {
+        self.install_cni == Switch::On
+    }
+
     /// The plugin's entry in a conflist.
     pub fn entry(&self) -> cni::conflist::Entry {
         let policy = match self.cni_policy {

@@ -156,6 +156,10 @@ impl Kubernetes {
     /// What is missing or wrong on this side, with the flag that says so.
     pub async fn prepare(args: &KubernetesArgs, node: &str) -> anyhow::Result<Option<Self>> {
         if !args.watches() {
+            ensure!(
+                !args.must_install(),
+                "--install-cni on, but no cluster is looked at: name one by --kubeconfig"
+            );
             return Ok(None);
         }
         ensure!(!node.is_empty(), "pods of which node? name it by --node-name");
