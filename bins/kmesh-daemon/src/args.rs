@@ -90,7 +90,8 @@ pub enum Command {
     },
     /// Say what the product needs from this machine and whether it is there; exits 1 if not.
     Probe,
-    /// Remove every program, map and link, and the CNI plugin: traffic goes on as if there were no mesh.
+    /// Remove every program, map and link, and the CNI plugin in a pod of the cluster or with --install-cni on:
+    /// traffic goes on as if there were no mesh.
     Uninstall,
     /// Print build information.
     Version,

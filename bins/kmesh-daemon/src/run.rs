@@ -105,7 +105,7 @@ fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes every pin, which a running daemon keeps, and then the CNI plugin.
+/// Removes every pin, which a running daemon keeps, and then the CNI plugin where it is this daemon's.
 pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     let removed = Pins::new(&args.bpf_fs_path).remove_all()?;
     if removed.is_empty() {
@@ -114,8 +114,10 @@ pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     for path in removed {
         println!("removed {}", path.display());
     }
-    for (path, what) in kubernetes::uninstall(&args.kubernetes.places)? {
-        println!("{} {what}", path.display());
+    if args.kubernetes.uninstalls() {
+        for (path, what) in kubernetes::uninstall(&args.kubernetes.places)? {
+            println!("{} {what}", path.display());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -24,8 +24,9 @@ pub struct KubernetesArgs {
     /// Where the daemon listens for the CNI plugin.
     #[arg(long, default_value = DEFAULT_SOCKET)]
     pub cni_socket: PathBuf,
-    /// Put the CNI plugin on this node and keep it there. `auto`: in a pod of the cluster.
-    #[arg(long, value_enum, default_value_t = Switch::Auto)]
+    /// Put the CNI plugin on this node and keep it there; with `uninstall`, take it away. `auto`: in a pod
+    /// of the cluster.
+    #[arg(long, global = true, value_enum, default_value_t = Switch::Auto)]
     pub install_cni: Switch,
     /// The plugin to install; by default the one beside this program.
     #[arg(long)]
@@ -92,6 +93,11 @@ impl KubernetesArgs {
     /// Whether the plugin is installed.
     pub fn installs(&self) -> bool {
         self.watches() && self.install_cni.decide(in_cluster())
+    }
+
+    /// Whether the plugin is taken away.
+    pub fn uninstalls(&self) -> bool {
+        self.install_cni.decide(in_cluster())
     }
 
     /// Whether somebody has said that the plugin is to be installed.

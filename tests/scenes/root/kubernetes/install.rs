@@ -77,6 +77,7 @@ fn the_plugin_is_kept_in_the_conflist_and_works_from_there() {
     let mut uninstall = Command::new(binary("kmesh-daemon"));
     uninstall.arg("uninstall").arg("--bpf-fs-path").arg(host.node.bench.scene.bpffs().path());
     uninstall.args(["--cni-etc-path", &host.etc, "--cni-bin-path", &host.bin]);
+    uninstall.args(["--install-cni", "on"]);
     let told = success(&uninstall.output().expect("it runs"));
     assert!(told.contains("10-pods.conflist without the CNI plugin"), "{told}");
     assert_eq!(host.list(), LIST);
