@@ -16,6 +16,8 @@ const SCENE: &str = "cni-add";
 const PODS: usize = 20;
 /// Sandboxes that each of them becomes.
 const ROUNDS: usize = 20;
+/// A file system in memory, as `/run` is on most hosts.
+const IN_MEMORY: &str = "/dev/shm";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> anyhow::Result<()> {
@@ -30,9 +32,13 @@ fn main() -> anyhow::Result<()> {
         api.put(json!({"kind": "Pod", "metadata": metadata, "spec": spec}));
     }
     let socket = scene.dir().join("cni.sock");
+    // As in production, the state is in memory: a disk would be measured otherwise.
+    let state = tempfile::tempdir_in(IN_MEMORY).context(IN_MEMORY)?;
     let daemon = scene.start_daemon_with(|options| {
         options.args.extend(["--kubeconfig".into(), api.kubeconfig(scene.dir()).into()]);
         options.args.extend(["--cni-socket".into(), socket.clone().into()]);
+        options.state_dir = state.path().join("state");
+        std::fs::create_dir(&options.state_dir).unwrap_or_else(|e| panic!("{IN_MEMORY}: {e}"));
     });
     wait_until("the pods to be known", PATIENCE, || {
         daemon.status()["kubernetes"]["wanted"] == PODS
