@@ -1,5 +1,6 @@
 //! Calls of runtimes, right and wrong.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::runtime::{Call, Environment, Question, code, parse, versions};
@@ -125,5 +126,30 @@ fn a_malformed_call_is_refused_with_the_code_of_the_specification() {
         let mut config = config();
         config["timeoutMs"] = timeout;
         assert_eq!(refused(&environment("ADD"), &config), code::INVALID_CONFIG);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_call_and_no_message_is_met_by_anything_but_an_answer(
+        command in "(ADD|DEL|CHECK|GC|STATUS|VERSION|[A-Z]{0,4})",
+        name in "[ -~]{0,12}",
+        args in "[A-Z_a-z;=]{0,40}",
+        input in "[\\[\\]{}\",:a-zA-Z0-9.]{0,80}",
+    ) {
+        let environment = Environment {
+            command,
+            container_id: name.clone(),
+            netns: name.clone(),
+            ifname: name,
+            args,
+        };
+        for text in [&input, &config().to_string()] {
+            if let Err(error) = parse(&environment, text) {
+                prop_assert!(VERSIONS.contains(&error.cni_version.as_str()));
+            }
+        }
+        let _ = serde_json::from_str::<Request>(&input);
+        let _ = serde_json::from_str::<crate::wire::Answer>(&input);
     }
 }
