@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use datapath::Maps;
 use model::WorkloadName;
-use runtime::api::{DnsCapture, EnrolRequest, Enrolment, Origin, Sandbox, UnenrolRequest};
+use runtime::api::{DnsCapture, EnrolRequest, Enrolment, EnrolmentOrigin, Sandbox, UnenrolRequest};
 use runtime::{files, netns};
 
 use crate::dns::{RESOLVERS_OF_NAMESPACE_MAX, resolvers_of};
@@ -34,7 +34,7 @@ pub struct PodEnrolment {
     /// Its uid, as kubelet knows it.
     pub uid: String,
     /// How it was found.
-    pub origin: Origin,
+    pub origin: EnrolmentOrigin,
     /// What the runtime calls it.
     pub sandbox: Option<Sandbox>,
     /// Its DNS servers, where they are known.
@@ -71,7 +71,11 @@ impl Enrolments {
         for cookie in this.maps.enrolled() {
             this.by_cookie.entry(cookie).or_insert_with(|| {
                 tracing::warn!(cookie, "enrolled, but not in the state file: kept without a name");
-                Enrolment { netns_cookie: cookie, origin: Origin::Unknown, ..Enrolment::default() }
+                Enrolment {
+                    netns_cookie: cookie,
+                    origin: EnrolmentOrigin::Unknown,
+                    ..Enrolment::default()
+                }
             });
         }
         this.sweep()?;
@@ -120,7 +124,7 @@ impl Enrolments {
             inode,
             dns: request.dns,
             resolvers,
-            origin: Origin::Hand,
+            origin: EnrolmentOrigin::Hand,
             pod_uid,
             sandbox: None,
         })
@@ -132,7 +136,8 @@ impl Enrolments {
     /// As [`Enrolments::enrol`].
     pub fn enrol_pod(&mut self, pod: PodEnrolment) -> anyhow::Result<Enrolment> {
         let (cookie, inode) = self.identify(&pod.netns, false)?;
-        let known = self.by_cookie.get(&cookie).filter(|known| known.origin == Origin::Hand);
+        let known =
+            self.by_cookie.get(&cookie).filter(|known| known.origin == EnrolmentOrigin::Hand);
         if let Some(by_hand) = known {
             return self.put(Enrolment { pod_uid: Some(pod.uid), ..by_hand.clone() });
         }
@@ -200,7 +205,7 @@ impl Enrolments {
         let cookie = cookie_of(netns).ok();
         let is_it =
             |e: &&Enrolment| e.sandbox.as_ref() == Some(sandbox) || Some(e.netns_cookie) == cookie;
-        let mut ours = self.by_cookie.values().filter(|e| e.origin != Origin::Hand);
+        let mut ours = self.by_cookie.values().filter(|e| e.origin != EnrolmentOrigin::Hand);
         ours.find(is_it).map(|enrolment| enrolment.netns_cookie)
     }
 

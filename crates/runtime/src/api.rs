@@ -36,7 +36,9 @@ pub use config_dump::{
     ApplicationTunnel, ConfigDump, EndpointDump, LoadBalancerDump, LocalityDump, PolicyDump,
     PortDump, ServiceDump, WaypointDump, WorkloadDump,
 };
-pub use enrolment::{DnsCapture, EnrolRequest, Enrolment, Origin, Sandbox, UnenrolRequest};
+pub use enrolment::{
+    DnsCapture, EnrolRequest, Enrolment, EnrolmentOrigin, Sandbox, UnenrolRequest,
+};
 pub use explain::{ExplainRequest, Explanation, Station};
 pub use status::{
     CniStatus, ConfigStatus, Connections, Counter, DnsQueries, DnsStatus, HostStatus,

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use enrolment::plan::{self, Enrolled, Plan};
 use enrolment::{Pod, Verdict};
-use runtime::api::{Enrolment, KubernetesStatus, Origin, Sandbox};
+use runtime::api::{Enrolment, EnrolmentOrigin, KubernetesStatus, Sandbox};
 
 use super::{PodRequest, Pods, process};
 use crate::agent::Agent;
@@ -174,7 +174,8 @@ impl Agent {
     fn garbage(&self, network: &str, valid: &BTreeSet<Sandbox>) -> Vec<u64> {
         let is_garbage = |e: &&Enrolment| {
             let sandbox = e.sandbox.as_ref().filter(|sandbox| sandbox.network == network);
-            e.origin != Origin::Hand && sandbox.is_some_and(|sandbox| !valid.contains(sandbox))
+            e.origin != EnrolmentOrigin::Hand
+                && sandbox.is_some_and(|sandbox| !valid.contains(sandbox))
         };
         self.enrolments.all().filter(is_garbage).map(|e| e.netns_cookie).collect()
     }
@@ -209,7 +210,7 @@ impl Pods {
     /// Where a pod lives: as the runtime told, or else where its containers run.
     fn find(&self, pod: &Pod) -> Option<PodEnrolment> {
         if let Some(told) = self.sandboxes.get(&pod.uid) {
-            return Some(PodEnrolment { origin: Origin::Label, ..told.clone() });
+            return Some(PodEnrolment { origin: EnrolmentOrigin::Label, ..told.clone() });
         }
         let found = process::find(&self.cgroup_root, &pod.uid)?;
         let resolvers = resolvers_of(&found.process, Path::new("")).unwrap_or_default();
@@ -217,7 +218,7 @@ impl Pods {
             netns: found.netns,
             workload: pod.workload(),
             uid: pod.uid.clone(),
-            origin: Origin::Label,
+            origin: EnrolmentOrigin::Label,
             sandbox: None,
             resolvers,
         })
@@ -237,6 +238,6 @@ fn as_enrolled(enrolment: &Enrolment) -> Option<Enrolled<'_>> {
     Some(Enrolled {
         cookie: enrolment.netns_cookie,
         uid: enrolment.pod_uid.as_deref()?,
-        by_hand: enrolment.origin == Origin::Hand,
+        by_hand: enrolment.origin == EnrolmentOrigin::Hand,
     })
 }

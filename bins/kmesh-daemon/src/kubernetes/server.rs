@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use cni::wire::{Answer, REQUEST_BYTES_MAX, Request, Sandbox};
 use enrolment::{Known, Mode, Verdict};
 use runtime::admin::SocketFile;
-use runtime::api::{self, Origin};
+use runtime::api::{self, EnrolmentOrigin};
 use runtime::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -217,7 +217,7 @@ fn enrolment(sandbox: Sandbox, uid: String) -> PodEnrolment {
         netns: PathBuf::from(&sandbox.netns),
         workload: format!("{}/{}", sandbox.pod_namespace, sandbox.pod_name),
         uid,
-        origin: Origin::Cni,
+        origin: EnrolmentOrigin::Cni,
         sandbox: Some(sandbox_of(sandbox.attachment)),
         resolvers: sandbox.resolvers,
     }

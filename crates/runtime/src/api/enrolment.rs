@@ -22,7 +22,7 @@ pub struct Enrolment {
     /// Its DNS servers: queries to them are answered by the DNS proxy.
     pub resolvers: Vec<IpAddr>,
     /// Who enrolled it.
-    pub origin: Origin,
+    pub origin: EnrolmentOrigin,
     /// Uid of the pod that lives in it, as kubelet knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
@@ -34,7 +34,7 @@ pub struct Enrolment {
 /// Who enrolled a namespace, and so who may take it out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub enum EnrolmentOrigin {
     /// Somebody, by the admin API. Nothing but the admin API takes it out while it lives.
     #[default]
     Hand,
@@ -58,7 +58,7 @@ pub struct Sandbox {
     pub ifname: String,
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for EnrolmentOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Hand => "hand",

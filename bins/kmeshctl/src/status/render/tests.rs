@@ -1,8 +1,8 @@
 //! The page, line by line.
 
 use runtime::api::{
-    ConfigStatus, Connections, Counter, DnsCapture, DnsQueries, DnsStatus, HostStatus, LinkInfo,
-    Origin,
+    ConfigStatus, Connections, Counter, DnsCapture, DnsQueries, DnsStatus, EnrolmentOrigin,
+    HostStatus, LinkInfo,
 };
 
 use super::*;
@@ -78,7 +78,7 @@ fn a_healthy_daemon_fills_the_page() {
             inode: 1,
             dns: DnsCapture::Auto,
             resolvers: vec![[10, 96, 0, 10].into()],
-            origin: Origin::Cni,
+            origin: EnrolmentOrigin::Cni,
             pod_uid: Some("u-1".into()),
             sandbox: None,
         },
