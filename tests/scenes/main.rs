@@ -20,6 +20,7 @@ mod root {
     mod dns;
     mod enrolment;
     mod events;
+    mod kubernetes;
     mod lifecycle;
     mod limits;
     mod load;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::dns::Addresses;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use datapath::Datapath;
 use model::Snapshot;
 use resources::Severity;
@@ -23,6 +23,7 @@ use crate::commit::Committer;
 use crate::connections::Totals;
 use crate::dns::{Dns, NodeHosts};
 use crate::enrolments::Enrolments;
+use crate::kubernetes::{Changes, PodRequest, Pods};
 use crate::provenance::{self, Provenance};
 use crate::source::{Mesh, News, Problem, Source};
 use crate::{dump, explain, status};
@@ -58,6 +59,8 @@ pub enum Request {
     Enrol(EnrolRequest, Answer<Enrolment>),
     /// Take one out.
     Unenrol(UnenrolRequest, Answer<Enrolment>),
+    /// Something about a pod.
+    Pod(PodRequest),
 }
 
 /// Everything that can happen.
@@ -65,6 +68,7 @@ enum Event {
     Config(News),
     Addresses(Addresses),
     Request(Request),
+    Pods,
     Look,
     Sweep,
     Retry,
@@ -87,6 +91,8 @@ pub struct Parts {
     pub dns: Dns,
     /// Host names of endpoints.
     pub hosts: NodeHosts,
+    /// Pods of the node, when a cluster is looked at.
+    pub pods: Option<Pods>,
 }
 
 /// The daemon's state.
@@ -98,6 +104,7 @@ pub struct Agent {
     pub(crate) dns: Dns,
     pub(crate) hosts: NodeHosts,
     pub(crate) source: Source,
+    pub(crate) pods: Option<Pods>,
     /// As it is written.
     configured: Arc<Snapshot>,
     /// With the endpoints that names resolve to.
@@ -112,7 +119,7 @@ pub struct Agent {
 impl Agent {
     /// A daemon whose programs are loaded and not attached yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { datapath, committer, enrolments, source, totals, dns, hosts } = parts;
+        let Parts { datapath, committer, enrolments, source, totals, dns, hosts, pods } = parts;
         Self {
             snapshot: hosts.snapshot(),
             configured: Arc::default(),
@@ -122,6 +129,7 @@ impl Agent {
             totals,
             dns,
             hosts,
+            pods,
             source,
             problems: Vec::new(),
             told_of_waypoints: Vec::new(),
@@ -138,6 +146,7 @@ impl Agent {
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut addresses = self.hosts.addresses();
+        let mut pods = Changes::of(self.pods.as_ref());
         // A directory is read at once; a control plane has news when it has told everything.
         tokio::task::block_in_place(|| self.reload(&News::Everything));
         loop {
@@ -149,6 +158,7 @@ impl Agent {
                     Event::Addresses(addresses.borrow_and_update().clone())
                 }
                 Some(request) = requests.recv() => Event::Request(request),
+                () = pods.changed() => Event::Pods,
                 _ = looks.tick() => Event::Look,
                 _ = sweeps.tick() => Event::Sweep,
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
@@ -174,8 +184,14 @@ impl Agent {
             }
             Event::Retry => self.commit(Duration::ZERO),
             Event::Request(request) => self.answer(request),
-            Event::Look if !self.enrolments.any_moved() => {}
-            Event::Look | Event::Sweep => self.sweep(),
+            Event::Pods => self.reconcile_pods(),
+            Event::Look => {
+                if self.enrolments.any_moved() {
+                    self.sweep();
+                }
+                self.reconcile_pods();
+            }
+            Event::Sweep => self.sweep(),
             Event::Stop => {}
         }
     }
@@ -290,7 +306,13 @@ impl Agent {
         Ok(writes)
     }
 
-    fn readiness(&self) -> Result<(), String> {
+    /// True once the programs are in force.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Why the daemon is not ready, if it is not.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
         match (&self.failure, self.attached) {
             (_, true) => Ok(()),
             (Some(failure), false) => Err(failure.clone()),
@@ -345,6 +367,10 @@ impl Agent {
 
     fn unenrol(&mut self, request: &UnenrolRequest) -> anyhow::Result<Enrolment> {
         let cookie = self.enrolments.find(request)?;
+        let wanted = self.enrolments.get(cookie).zip(self.pods.as_ref());
+        if let Some(why) = wanted.and_then(|(enrolment, pods)| pods.why_wanted(enrolment)) {
+            bail!("it would be enrolled again at once: {why}; change the label instead");
+        }
         // First its server: an answer finds its way only while the namespace is in the mesh.
         self.dns.withdraw(cookie);
         let ended = self.enrolments.unenrol(cookie)?;
@@ -369,6 +395,7 @@ impl Agent {
             Request::Enrol(request, to) => {
                 drop(to.send(self.enrol(&request).map_err(failed)));
             }
+            Request::Pod(request) => self.answer_pod(request),
             Request::Unenrol(request, to) => {
                 drop(to.send(self.unenrol(&request).map_err(failed)));
             }

@@ -9,6 +9,8 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use model::{Locality, Node};
 use runtime::{api, logging};
 
+use crate::kubernetes::KubernetesArgs;
+
 /// Long enough for a client that has something to say, short beside the time that a person notices.
 const WAYPOINT_SILENCE_MS: u64 = 20;
 
@@ -86,6 +88,9 @@ pub struct Args {
     /// Sizes of the maps.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Enrolment of pods by their labels.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
 }
 
 /// What to do instead of running.
@@ -98,7 +103,8 @@ pub enum Command {
     },
     /// Say what the product needs from this machine and whether it is there; exits 1 if not.
     Probe,
-    /// Remove every program, map and link: traffic goes on as if there were no mesh.
+    /// Remove every program, map and link, and the CNI plugin in a pod of the cluster or with --install-cni on:
+    /// traffic goes on as if there were no mesh.
     Uninstall,
     /// Print build information.
     Version,

@@ -12,6 +12,7 @@ mod dump;
 mod enrolments;
 mod explain;
 mod headers;
+mod kubernetes;
 mod metrics;
 mod policy_dump;
 mod preflight;

@@ -19,6 +19,7 @@ use crate::commit::Committer;
 use crate::connections::{self, Totals};
 use crate::dns::{Dns, NodeHosts, NodeResolvers};
 use crate::enrolments::Enrolments;
+use crate::kubernetes::{self, Kubernetes, Pods};
 use crate::source::Source;
 use crate::{admin, headers, preflight};
 
@@ -44,14 +45,21 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         .with_context(|| format!("--state-dir {}", args.state_dir.display()))?;
     // Bound before anything is loaded: a second daemon stops here.
     let listeners = Admin::bind(&args.admin_socket, args.status_addr.0).await?;
+    let kubernetes = Kubernetes::prepare(&args.kubernetes, &args.node_name).await?;
 
-    let agent = tokio::task::block_in_place(|| build(args, source, stop.clone()))?;
+    let pods = kubernetes.as_ref().map(Kubernetes::pods);
+    let agent = tokio::task::block_in_place(|| build(args, source, pods, stop.clone()))?;
     let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let cluster = kubernetes.map(|it| it.spawn(sender.clone(), &stop));
     let admin = tokio::spawn(listeners.serve(admin::router(sender), stop.clone()));
     let agent = tokio::spawn(agent.run(requests, stop));
     let signal = signals.wait().await;
     tracing::info!(signal, "stopping; programs stay attached with the last committed image");
     trigger.fire();
+    // The plugin's questions need the loop, and are few: it finds nobody from here on.
+    if let Some(cluster) = cluster {
+        cluster.join_all().await;
+    }
     agent.await?;
     admin.await?;
     Ok(())
@@ -74,7 +82,12 @@ fn source(args: &Args, stop: shutdown::Shutdown) -> anyhow::Result<Source> {
 }
 
 /// Loads the programs and recovers what the maps hold; nothing live changes yet.
-fn build(args: &Args, source: Source, stop: shutdown::Shutdown) -> anyhow::Result<Agent> {
+fn build(
+    args: &Args,
+    source: Source,
+    pods: Option<Pods>,
+    stop: shutdown::Shutdown,
+) -> anyhow::Result<Agent> {
     prepare_bpffs(&args.bpf_fs_path)?;
     let limits = args.limits.limits();
     let datapath = Datapath::load(datapath::Config {
@@ -91,7 +104,7 @@ fn build(args: &Args, source: Source, stop: shutdown::Shutdown) -> anyhow::Resul
     let totals = Arc::new(Totals::default());
     connections::spawn(Arc::clone(&maps), Arc::clone(&totals), stop.clone())?;
     headers::spawn(maps, Duration::from_millis(args.waypoint_silence_ms), stop)?;
-    Ok(Agent::new(Parts { datapath, committer, enrolments, source, totals, dns, hosts }))
+    Ok(Agent::new(Parts { datapath, committer, enrolments, source, totals, dns, hosts, pods }))
 }
 
 fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
@@ -104,7 +117,7 @@ fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes every pin.
+/// Removes every pin, which a running daemon keeps, and then the CNI plugin where it is this daemon's.
 pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     let removed = Pins::new(&args.bpf_fs_path).remove_all()?;
     if removed.is_empty() {
@@ -112,6 +125,11 @@ pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     }
     for path in removed {
         println!("removed {}", path.display());
+    }
+    if args.kubernetes.uninstalls() {
+        for (path, what) in kubernetes::uninstall(&args.kubernetes.places)? {
+            println!("{} {what}", path.display());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,6 +29,7 @@ pub fn status(agent: &Agent) -> Status {
         counters: reasons.into_iter().map(|(reason, count)| counter(reason, count)).collect(),
         connections: agent.totals.snapshot(events_lost),
         dns,
+        kubernetes: agent.kubernetes_status(),
     }
 }
 

@@ -142,7 +142,8 @@ pub fn find_by_inode(inode: u64) -> Option<PathBuf> {
     find_mount(inode).or_else(|| find_process(inode))
 }
 
-fn find_mount(inode: u64) -> Option<PathBuf> {
+/// A mount of the network namespace with this inode: a path that lasts as long as the namespace is held.
+pub fn find_mount(inode: u64) -> Option<PathBuf> {
     let root = format!("net:[{inode}]");
     let mounts = crate::mounts::table().ok()?;
     mounts

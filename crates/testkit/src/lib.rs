@@ -15,10 +15,13 @@
 )]
 
 mod admin;
+mod api_server;
 mod bpffs;
 mod cgroup;
 mod client;
+mod cni;
 mod command;
+mod container;
 mod control;
 mod daemon;
 mod ident;
@@ -42,9 +45,12 @@ pub mod yaml;
 mod tests;
 
 pub use admin::Response;
+pub use api_server::ApiServer;
 pub use bpffs::Bpffs;
 pub use cgroup::Cgroup;
 pub use client::{Answer, ask, ask_udp};
+pub use cni::{CniAnswer, CniCall, PREVIOUS};
+pub use container::{CgroupDriver, Container};
 pub use control::Control;
 pub use daemon::{Daemon, DaemonOptions, binary};
 pub use ident::Ident;
