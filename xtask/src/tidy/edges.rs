@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dns", &["model", "runtime"]),
     ("xds", &["model", "runtime"]),
     ("testkit", &[]),
+    ("cluster", &["testkit"]),
     (
         "kmesh-daemon",
         &["abi", "balance", "datapath", "dns", "model", "plan", "resources", "runtime", "xds"],
@@ -25,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kmesh-control", &["model", "resources", "runtime", "xds"]),
     ("kmeshctl", &["abi", "runtime"]),
     ("scenes", &["testkit"]),
+    ("e2e", &["cluster", "testkit"]),
     ("benches", &["abi", "testkit"]),
     ("xtask", &["testkit"]),
 ];
