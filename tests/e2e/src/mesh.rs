@@ -1,0 +1,180 @@
+//! The product in the cluster: an image made on the spot, a DaemonSet, and ways to ask its daemons.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use cluster::image::Image;
+use cluster::istiod::{SERVER_NAME, XDS_PORT};
+use cluster::{Cluster, Kubectl};
+use serde_json::Value;
+use testkit::{binary, wait_until};
+
+use crate::pod::Pod;
+
+const NAMESPACE: &str = "kmesh-system";
+const IMAGE: &str = "docker.io/kmesh/kmesh:e2e";
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The daemons of all nodes.
+pub struct Mesh {
+    kubectl: Kubectl,
+    /// Daemon pods by node.
+    pods: BTreeMap<String, String>,
+}
+
+impl Mesh {
+    /// Installs it, in our own cluster, and finds its daemons.
+    #[track_caller]
+    pub fn install(cluster: Option<&Cluster>, kubectl: &Kubectl) -> Self {
+        if let Some(cluster) = cluster {
+            let programs = [
+                (binary("kmesh-daemon"), "/usr/bin/kmesh-daemon"),
+                (binary("kmeshctl"), "/usr/bin/kmeshctl"),
+            ];
+            let image = Image {
+                name: IMAGE,
+                programs: &programs,
+                files: &[],
+                entrypoint: &["/usr/bin/kmesh-daemon"],
+                cmd: &[],
+            };
+            cluster.add_image(&image);
+            kubectl.apply(&manifest(&format!("{}:{XDS_PORT}", cluster.nodes[0].v4)));
+        }
+        let mut mesh = Self { kubectl: kubectl.clone(), pods: BTreeMap::new() };
+        mesh.wait_ready();
+        mesh
+    }
+
+    /// Waits until each node has a daemon that is ready.
+    #[track_caller]
+    pub fn wait_ready(&mut self) {
+        let nodes = self.kubectl.get(&["nodes"])["items"].as_array().map_or(0, Vec::len);
+        let arguments = ["pods", "-n", NAMESPACE, "-l", "app=kmesh"];
+        let what = format!("{nodes} daemons to be ready");
+        self.pods = self.kubectl.wait_for(&what, READY_DEADLINE, &arguments, |list| {
+            let items = list["items"].as_array()?.iter();
+            let ready = items.filter(|item| crate::pod::is_ready(item)).map(|item| {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                (text(&item["spec"]["nodeName"]), text(&item["metadata"]["name"]))
+            });
+            Some(ready.collect::<BTreeMap<_, _>>()).filter(|pods| pods.len() == nodes)
+        });
+    }
+
+    /// `kmeshctl` in the daemon of a node.
+    ///
+    /// # Errors
+    /// What it wrote.
+    pub fn kmeshctl(&self, node: &str, arguments: &[&str]) -> Result<String, String> {
+        let pod = self.pods.get(node).ok_or_else(|| format!("{node} has no daemon"))?;
+        let exec = ["exec", "-n", NAMESPACE, pod.as_str(), "--", "kmeshctl"];
+        self.kubectl.try_run(&[&exec, arguments].concat(), "")
+    }
+
+    /// `GET /status` of the daemon of a node.
+    #[track_caller]
+    pub fn status(&self, node: &str) -> Value {
+        let text = self.kmeshctl(node, &["status", "-o", "json"]).unwrap_or_else(|e| panic!("{e}"));
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"))
+    }
+
+    /// Enrols a pod by the process of its container.
+    #[track_caller]
+    pub fn enrol(&self, pod: &Pod) {
+        wait_until(&format!("{} to be enrolled", pod.name), READY_DEADLINE, || {
+            let uid = pod.uid.as_str();
+            let script = ["exec", "-n", NAMESPACE, self.pods[&pod.node].as_str(), "--"];
+            let find = ["grep", "-l", uid, "-r", "/proc", "--include=cgroup"];
+            let _ = (script, find);
+            let workload = format!("{}/{}", pod.namespace, pod.name);
+            let pid = process_of(uid).ok_or_else(|| format!("no process of {uid}"))?;
+            let pid = pid.to_string();
+            self.kmeshctl(&pod.node, &["enroll", "--pid", &pid, "--workload", &workload])
+        });
+    }
+
+    /// Writes what each daemon says of itself to files of `folder`.
+    pub fn save_state(&self, folder: &Path) {
+        for (node, pod) in &self.pods {
+            let save = |name: &str, text: Result<String, String>| {
+                let text = text.unwrap_or_else(|e| e);
+                let _ = std::fs::write(folder.join(format!("{name}-{node}")), text);
+            };
+            save("status", self.kmeshctl(node, &["status"]));
+            save("dump", self.kmeshctl(node, &["dump"]));
+            save("bpf", self.kmeshctl(node, &["dump", "--bpf"]));
+            save("log", self.kubectl.try_run(&["logs", "-n", NAMESPACE, pod], ""));
+        }
+    }
+}
+
+/// A process of the pod in the numbers of its node, which the last of its numbers is.
+fn process_of(uid: &str) -> Option<u32> {
+    let pids = std::fs::read_dir("/proc").ok()?.flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let found = pids.into_iter().find(|pid| {
+        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        cgroup.contains(uid) && name.starts_with("cluster-app")
+    })?;
+    let status = std::fs::read_to_string(format!("/proc/{found}/status")).ok()?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn manifest(xds_address: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Namespace
+metadata: {{name: {NAMESPACE}}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: kmesh, namespace: {NAMESPACE}}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {{name: kmesh, namespace: {NAMESPACE}}}
+spec:
+  selector: {{matchLabels: {{app: kmesh}}}}
+  template:
+    metadata: {{labels: {{app: kmesh}}}}
+    spec:
+      serviceAccountName: kmesh
+      hostNetwork: true
+      hostPID: true
+      terminationGracePeriodSeconds: 5
+      tolerations: [{{operator: Exists}}]
+      containers:
+      - name: kmesh
+        image: {IMAGE}
+        imagePullPolicy: Never
+        args: [--cgroup2-path=/host/cgroup/unified]
+        securityContext: {{privileged: true}}
+        env:
+        - {{name: XDS_ADDRESS, value: 'https://{xds_address}'}}
+        - {{name: XDS_SERVER_NAME, value: {SERVER_NAME}}}
+        - {{name: NODE_NAME, valueFrom: {{fieldRef: {{fieldPath: spec.nodeName}}}}}}
+        - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
+        - {{name: POD_NAMESPACE, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}
+        - {{name: INSTANCE_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
+        readinessProbe: {{exec: {{command: [kmeshctl, status]}}, periodSeconds: 1}}
+        volumeMounts:
+        - {{name: bpf, mountPath: /sys/fs/bpf}}
+        - {{name: cgroup, mountPath: /host/cgroup}}
+        - {{name: run, mountPath: /run/kmesh}}
+        - {{name: root-cert, mountPath: /var/run/secrets/istio}}
+        - {{name: token, mountPath: /var/run/secrets/tokens}}
+      volumes:
+      - {{name: bpf, hostPath: {{path: /sys/fs/bpf}}}}
+      - {{name: cgroup, hostPath: {{path: /sys/fs/cgroup}}}}
+      - {{name: run, hostPath: {{path: /run/kmesh, type: DirectoryOrCreate}}}}
+      - {{name: root-cert, configMap: {{name: istio-ca-root-cert}}}}
+      - name: token
+        projected:
+          sources: [{{serviceAccountToken: {{path: istio-token, audience: istio-ca, expirationSeconds: 43200}}}}]
+"
+    )
+}
