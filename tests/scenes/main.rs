@@ -33,4 +33,5 @@ mod root {
     mod sockets;
     mod udp;
     mod v4v6;
+    mod xds;
 }

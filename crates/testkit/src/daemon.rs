@@ -23,6 +23,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 pub struct DaemonOptions {
     /// `--config-dir`.
     pub config_dir: PathBuf,
+    /// `--xds-address`, in the place of the directory.
+    pub xds_address: Option<String>,
     /// `--bpf-fs-path`.
     pub bpf_fs_path: PathBuf,
     /// `--cgroup2-path`.
@@ -72,9 +74,11 @@ impl DaemonOptions {
                 nsenter
             }
         };
+        match &self.xds_address {
+            Some(address) => command.args(["--xds-address", address, "--xds-token", "none"]),
+            None => command.arg("--config-dir").arg(&self.config_dir),
+        };
         command
-            .arg("--config-dir")
-            .arg(&self.config_dir)
             .arg("--bpf-fs-path")
             .arg(&self.bpf_fs_path)
             .arg("--cgroup2-path")

@@ -123,6 +123,7 @@ impl Scene {
     pub fn options(&self) -> DaemonOptions {
         DaemonOptions {
             config_dir: self.config_dir(),
+            xds_address: None,
             bpf_fs_path: self.bpffs.path().to_owned(),
             cgroup2_path: self.cgroup.path().to_owned(),
             state_dir: self.dir.path().join("state"),

@@ -5,6 +5,7 @@ mod workload;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use model::ServiceName;
 use prost::Message;
 
 use crate::ADDRESS_TYPE;
@@ -49,12 +50,12 @@ pub fn read_address(resource: &Resource) -> Result<AddressFacts, Refusal> {
 }
 
 /// Reads the fields of the resource of this name.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     resource: &'a str,
 }
 
 impl Reader<'_> {
-    fn refusal(&self, field: &'static str, message: impl Into<String>) -> Refusal {
+    pub(crate) fn refusal(&self, field: &'static str, message: impl Into<String>) -> Refusal {
         Refusal { resource: self.resource.to_owned(), field, message: message.into() }
     }
 
@@ -67,7 +68,7 @@ impl Reader<'_> {
         if value.is_empty() { Err(self.refusal(field, "is empty")) } else { Ok(()) }
     }
 
-    fn ip(&self, field: &'static str, bytes: &[u8]) -> Result<IpAddr, Refusal> {
+    pub(crate) fn ip(&self, field: &'static str, bytes: &[u8]) -> Result<IpAddr, Refusal> {
         if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
             return Ok(Ipv4Addr::from(v4).into());
         }
@@ -77,11 +78,23 @@ impl Reader<'_> {
         Ok(Ipv6Addr::from(v6).to_canonical())
     }
 
-    fn port(&self, field: &'static str, number: u32) -> Result<u16, Refusal> {
+    pub(crate) fn port(&self, field: &'static str, number: u32) -> Result<u16, Refusal> {
         u16::try_from(number)
             .ok()
             .filter(|port| *port != 0)
             .ok_or_else(|| self.refusal(field, format!("{number} is no port number")))
+    }
+
+    /// `namespace/hostname`.
+    pub(crate) fn service_name(
+        &self,
+        field: &'static str,
+        text: &str,
+    ) -> Result<ServiceName, Refusal> {
+        let (namespace, hostname) = text
+            .split_once('/')
+            .ok_or_else(|| self.refusal(field, format!("{text} is not namespace/hostname")))?;
+        Ok(ServiceName::new(namespace, hostname))
     }
 
     /// 0 is the port that is dialled.

@@ -14,10 +14,13 @@
 
 mod backoff;
 pub mod client;
+mod details;
+pub mod encode;
 pub mod facts;
 mod finding;
 mod identity;
 mod registry;
+pub mod server;
 mod subscription;
 pub mod wire;
 

@@ -10,6 +10,7 @@ use model::{
 };
 
 use crate::Finding;
+use crate::details::ServiceDetails;
 use crate::facts::{AddressFacts, Ports, ServiceFacts, WorkloadFacts};
 use crate::subscription::{Change, Versions};
 
@@ -134,8 +135,10 @@ impl Registry {
                 touched.services.insert(service.name.clone());
             }
             AddressFacts::Workload(workload) => {
-                alter(&mut self.workloads, &workload.name, name, adds);
-                touched.workloads.insert(workload.name.clone());
+                if !workload.details.is_endpoint_only {
+                    alter(&mut self.workloads, &workload.name, name, adds);
+                    touched.workloads.insert(workload.name.clone());
+                }
                 self.count_locality(&workload.topology, adds);
                 for (service, _) in &workload.services {
                     alter(&mut self.members, service, name, adds);
@@ -170,7 +173,7 @@ impl Registry {
     fn out_of_reach(&self, name: &str, facts: &AddressFacts) -> Option<Finding> {
         let AddressFacts::Workload(workload) = facts else { return None };
         let network = &workload.topology.network;
-        (*network != self.options.network).then(|| Finding {
+        (!self.is_within_reach(workload)).then(|| Finding {
             resource: name.to_owned(),
             is_refused: false,
             field: "network",
@@ -179,6 +182,12 @@ impl Registry {
                 self.options.network
             ),
         })
+    }
+
+    /// Istio's other networks are reached by gateways, which takes an identity.
+    fn is_within_reach(&self, workload: &WorkloadFacts) -> bool {
+        workload.topology.network == self.options.network
+            || workload.details.is_dialled_across_networks
     }
 
     fn compile_service(&mut self, name: &ServiceName) {
@@ -211,6 +220,9 @@ impl Registry {
             endpoints: Vec::new(),
             unresolved: Vec::new(),
         };
+        if let Some(details) = &facts.details {
+            complete(&mut service, details);
+        }
         let members = self.members.get(&facts.name).cloned().unwrap_or_default();
         let mut targets = BTreeMap::new();
         for resource in members {
@@ -236,24 +248,26 @@ impl Registry {
         workload: &WorkloadFacts,
         targets: &mut BTreeMap<Ports, Arc<TargetPorts>>,
     ) {
-        if workload.topology.network != self.options.network {
+        if !self.is_within_reach(workload) {
             return;
         }
         let served = workload.services.iter().find(|(name, _)| *name == facts.name);
         let Some((_, own_ports)) = served else { return };
-        let target_ports = targets
-            .entry(own_ports.clone())
-            .or_insert_with(|| Arc::new(target_ports(facts, own_ports)))
-            .clone();
-        let name = Arc::new(workload.name.clone());
+        let target_ports = if workload.details.target_ports.is_empty() {
+            let known = targets.entry(own_ports.clone());
+            known.or_insert_with(|| Arc::new(target_ports(facts, own_ports))).clone()
+        } else {
+            Arc::new(workload.details.target_ports.clone())
+        };
+        let name = endpoint_workload(workload).map(Arc::new);
         let topology = self.topology(&workload.topology);
         let is_usable = workload.is_healthy || facts.allows_unhealthy;
-        let health = if is_usable { Health::Healthy } else { Health::Unhealthy };
+        let health = if is_usable { Health::Healthy } else { own_health(workload) };
         let (v4, v6) = facts.families;
         for address in &workload.addresses {
             if if address.is_ipv4() { v4 } else { v6 } {
                 service.endpoints.push(Endpoint {
-                    workload: Some(name.clone()),
+                    workload: name.clone(),
                     address: *address,
                     target_ports: target_ports.clone(),
                     health,
@@ -265,8 +279,8 @@ impl Registry {
         if workload.addresses.is_empty() && !workload.hostname.is_empty() {
             service.unresolved.push(UnresolvedEndpoint {
                 hostname: workload.hostname.clone(),
-                first_address_only: false,
-                workload: Some(name),
+                first_address_only: workload.details.first_address_only,
+                workload: name,
                 target_ports,
                 health,
                 weight: workload.weight,
@@ -281,7 +295,9 @@ impl Registry {
         }
         let mut shared = topology.clone();
         // Behind here the mesh's own are the empty name.
-        shared.network = String::new();
+        if shared.network == self.options.network {
+            shared.network = String::new();
+        }
         if shared.cluster == self.options.cluster {
             shared.cluster = String::new();
         }
@@ -302,11 +318,11 @@ impl Registry {
             name: name.clone(),
             uid_prefix: facts.uid_prefix.as_str().into(),
             addresses: own_addresses(facts).into(),
-            labels: Arc::default(),
+            labels: Arc::new(facts.details.labels.clone()),
             service_account: facts.service_account.as_str().into(),
             topology: self.topology(&facts.topology),
-            health: if facts.is_healthy { Health::Healthy } else { Health::Unhealthy },
-            services: facts.services.iter().map(|(service, _)| service.clone()).collect(),
+            health: own_health(facts),
+            services: services_of(facts),
         });
         if self.snapshot.workloads.get(&name) != Some(&workload) {
             self.snapshot.workloads.insert(name, workload);
@@ -317,6 +333,43 @@ impl Registry {
 /// The node's addresses are not those of the workloads that use them.
 fn own_addresses(facts: &WorkloadFacts) -> Vec<IpAddr> {
     if facts.uses_host_network { Vec::new() } else { facts.addresses.clone() }
+}
+
+/// The workload that an endpoint belongs to.
+fn endpoint_workload(facts: &WorkloadFacts) -> Option<WorkloadName> {
+    let details = &facts.details;
+    if details.is_endpoint_only { details.workload.clone() } else { Some(facts.name.clone()) }
+}
+
+/// All that it serves.
+fn services_of(facts: &WorkloadFacts) -> Arc<[ServiceName]> {
+    if facts.details.services.is_empty() {
+        return facts.services.iter().map(|(service, _)| service.clone()).collect();
+    }
+    facts.details.services.as_slice().into()
+}
+
+fn own_health(facts: &WorkloadFacts) -> Health {
+    match (facts.is_healthy, facts.details.is_terminating) {
+        (true, _) => Health::Healthy,
+        (false, true) => Health::Terminating,
+        (false, false) => Health::Unhealthy,
+    }
+}
+
+/// What only our own control plane says.
+fn complete(service: &mut Service, details: &ServiceDetails) {
+    service.source = details.source;
+    service.auto_addresses = details.auto_addresses;
+    service.external_addresses.clone_from(&details.external_addresses);
+    service.node_ports.clone_from(&details.node_ports);
+    service.external_local = details.external_local;
+    service.ports.clone_from(&details.ports);
+    service.load_balancing.algorithm = details.algorithm;
+    service.load_balancing.affinity_seconds = details.affinity_seconds;
+    if let Some(locality) = &details.locality {
+        service.load_balancing.locality = locality.clone();
+    }
 }
 
 fn alter<K: Ord + Clone>(
@@ -351,8 +404,15 @@ fn ports(facts: &ServiceFacts) -> Vec<ServicePort> {
 fn target_ports(facts: &ServiceFacts, own: &Ports) -> TargetPorts {
     let of_service = facts.ports.iter().map(|(dialled, target, _)| (*dialled, *target));
     let all: Ports = if own.is_empty() { of_service.collect() } else { own.clone() };
+    let is_known = |(port, protocol): (u16, Protocol)| {
+        let known = |details: &ServiceDetails| {
+            details.ports.iter().any(|it| it.port == port && it.protocol == protocol)
+        };
+        facts.details.as_ref().is_none_or(known)
+    };
     all.into_iter()
         .flat_map(|(dialled, target)| TRANSPORTS.map(|transport| ((dialled, transport), target)))
+        .filter(|(port, _)| is_known(*port))
         .collect()
 }
 

@@ -15,3 +15,8 @@ pub mod security {
 pub mod discovery {
     tonic::include_proto!("envoy.service.discovery.v3");
 }
+
+/// What the other messages cannot say.
+pub mod details {
+    tonic::include_proto!("kmesh.workload");
+}

@@ -160,7 +160,7 @@ spec:
         - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
         - {{name: POD_NAMESPACE, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}
         - {{name: INSTANCE_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
-        readinessProbe: {{exec: {{command: [kmeshctl, status]}}, periodSeconds: 1}}
+        readinessProbe: {{httpGet: {{host: 127.0.0.1, port: 15200, path: /debug/ready}}, periodSeconds: 1}}
         volumeMounts:
         - {{name: bpf, mountPath: /sys/fs/bpf}}
         - {{name: cgroup, mountPath: /host/cgroup}}

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use model::{AddressBlock, Algorithm, LoadBalancing, LocalityMode, Scope, ServiceName};
 
 use super::{Reader, gateway_text};
+use crate::details::{self, ServiceDetails};
 use crate::finding::{Finding, Refusal};
 use crate::wire::workload as wire;
 use crate::wire::workload::load_balancing::{HealthPolicy, Mode, Scope as WireScope};
@@ -29,6 +30,8 @@ pub struct ServiceFacts {
     pub allows_unhealthy: bool,
     /// Endpoints of IPv4 and of IPv6.
     pub families: (bool, bool),
+    /// What only our own control plane says.
+    pub details: Option<ServiceDetails>,
     /// What has no effect.
     pub findings: Vec<Finding>,
 }
@@ -38,6 +41,8 @@ pub(super) fn read(reader: &Reader<'_>, service: wire::Service) -> Result<Servic
     reader.required("hostname", &service.hostname)?;
     let families = families(reader, &service)?;
     let balancing = service.load_balancing.clone().unwrap_or_default();
+    let details = service.extensions.iter().find(|it| it.name == details::SERVICE);
+    let details = details.map(|it| ServiceDetails::read(reader, it)).transpose()?;
     let mut facts = ServiceFacts {
         findings: findings(reader, &service),
         name: ServiceName::new(service.namespace, service.hostname),
@@ -48,6 +53,7 @@ pub(super) fn read(reader: &Reader<'_>, service: wire::Service) -> Result<Servic
         load_balancing: load_balancing(reader, &balancing)?,
         allows_unhealthy: balancing.health_policy() == HealthPolicy::AllowAll,
         families,
+        details,
     };
     for address in service.addresses {
         let ip = reader.ip("addresses", &address.address)?;
@@ -155,7 +161,7 @@ fn findings(reader: &Reader<'_>, service: &wire::Service) -> Vec<Finding> {
     if service.visibility() == wire::service::Visibility::Namespace {
         without_effect("visibility", "clients of other namespaces reach it, too".to_owned());
     }
-    for extension in &service.extensions {
+    for extension in service.extensions.iter().filter(|it| it.name != details::SERVICE) {
         without_effect("extensions", format!("{} is not known here", extension.name));
     }
     findings

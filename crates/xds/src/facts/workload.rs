@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use model::{Locality, ServiceName, Topology, WorkloadName};
 
 use super::{Reader, gateway_text};
+use crate::details::{self, EndpointDetails};
 use crate::finding::{Finding, Refusal};
 use crate::wire::workload as wire;
 
@@ -38,6 +39,8 @@ pub struct WorkloadFacts {
     pub weight: u32,
     /// Services that it serves, and its ports for each.
     pub services: Vec<(ServiceName, Ports)>,
+    /// What only our own control plane says.
+    pub details: EndpointDetails,
     /// What has no effect.
     pub findings: Vec<Finding>,
 }
@@ -57,6 +60,8 @@ pub(super) fn read(
     };
     let addresses = workload.addresses.iter().map(|bytes| reader.ip("addresses", bytes));
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+    let details = workload.extensions.iter().find(|it| it.name == details::ENDPOINT);
+    let details = details.map(|it| EndpointDetails::read(reader, it)).transpose()?;
     let network_mode = wire::NetworkMode::try_from(workload.network_mode).map_err(|_| {
         let message = format!("{} is not a known value", workload.network_mode);
         reader.refusal("network_mode", message)
@@ -65,6 +70,8 @@ pub(super) fn read(
     let services = services.collect::<Result<Vec<_>, _>>()?;
     let locality = workload.locality.unwrap_or_default();
     let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+    let details = details.unwrap_or_default();
+    let default_account = if details.has_no_service_account { "" } else { "default" };
     Ok(WorkloadFacts {
         uid_prefix,
         name,
@@ -81,10 +88,11 @@ pub(super) fn read(
             network: workload.network,
             cluster: workload.cluster_id,
         },
-        service_account: or(workload.service_account, "default"),
+        service_account: or(workload.service_account, default_account),
         is_healthy,
         weight: workload.capacity.unwrap_or(1),
         services,
+        details,
         findings,
     })
 }
@@ -107,16 +115,14 @@ fn service(
     key: &str,
     list: &wire::PortList,
 ) -> Result<(ServiceName, Ports), Refusal> {
-    let (namespace, hostname) = key
-        .split_once('/')
-        .ok_or_else(|| reader.refusal("services", format!("{key} is not namespace/hostname")))?;
+    let name = reader.service_name("services", key)?;
     let mut ports = Ports::new();
     for port in &list.ports {
         let dialled = reader.port("services.ports.service_port", port.service_port)?;
         let target = reader.target_port("services.ports.target_port", port.target_port, dialled)?;
         ports.insert(dialled, target);
     }
-    Ok((ServiceName::new(namespace, hostname), ports))
+    Ok((name, ports))
 }
 
 fn findings(reader: &Reader<'_>, workload: &wire::Workload) -> Vec<Finding> {
@@ -144,7 +150,7 @@ fn findings(reader: &Reader<'_>, workload: &wire::Workload) -> Vec<Finding> {
         let names = workload.authorization_policies.join(", ");
         without_effect("authorization_policies", format!("not enforced: {names}"));
     }
-    for extension in &workload.extensions {
+    for extension in workload.extensions.iter().filter(|it| it.name != details::ENDPOINT) {
         without_effect("extensions", format!("{} is not known here", extension.name));
     }
     findings

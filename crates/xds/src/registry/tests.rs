@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use model::{LoadBalancing, Locality};
 
 use super::*;
+use crate::details::EndpointDetails;
 
 const DOMAIN: &str = "cluster.local";
 
@@ -24,6 +25,7 @@ fn service(name: &str) -> Change<AddressFacts> {
         load_balancing: LoadBalancing::default(),
         allows_unhealthy: false,
         families: (true, true),
+        details: None,
         findings: vec![],
     };
     Change::Set(format!("shop/{name}"), AddressFacts::Service(facts))
@@ -42,6 +44,7 @@ fn pod_facts(name: &str, last: u8, services: &[&str]) -> WorkloadFacts {
         is_healthy: true,
         weight: 1,
         services: services.iter().map(|name| (host(name), ports.clone())).collect(),
+        details: EndpointDetails::default(),
         findings: vec![],
     }
 }
