@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use testkit::{Ident, binary, require_root, sweep, wait_until};
 
 use crate::control_plane::ControlPlane;
+use crate::dns::ClusterDns;
 use crate::image::{IMAGE, Image};
 use crate::istiod::Istiod;
 use crate::kubectl::Kubectl;
@@ -36,6 +37,8 @@ pub struct Cluster {
     pub istiod: Option<Istiod>,
     /// Runtime and kubelet of each node.
     pub workers: Vec<Worker>,
+    /// Answers what the mesh does not know.
+    pub dns: ClusterDns,
     control_plane: ControlPlane,
     /// The nodes, in order.
     pub nodes: Vec<Node>,
@@ -78,12 +81,13 @@ impl Cluster {
         let workers = nodes.iter().map(start).collect();
         let kubectl = Kubectl::new(first, &programs, kubeconfig);
         clock.lap("containerd and kubelets started");
+        let dns = ClusterDns::start(first, &kubectl, &folder, &options.logs);
         let start = || Istiod::start(first, &programs, &kubectl, kubeconfig, &options.logs);
         let istiod = options.istiod.then(start);
         clock.lap("istiod ready");
         let logs = options.logs.clone();
         let mut cluster =
-            Self { istiod, workers, control_plane, nodes, kubectl, programs, logs, dir };
+            Self { istiod, workers, dns, control_plane, nodes, kubectl, programs, logs, dir };
         cluster.wait_nodes_ready();
         clock.lap("nodes ready");
         cluster

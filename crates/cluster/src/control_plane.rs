@@ -20,7 +20,7 @@ const ADMIN_TOKEN: &str = "e2e-admin";
 /// Dropped from the last that was started to the first.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
-    pub(crate) scheduler: Component,
+    _scheduler: Component,
     pub(crate) controllers: Component,
     pub(crate) api_server: Component,
     _etcd: Component,
@@ -62,7 +62,7 @@ impl ControlPlane {
         });
         let controllers = parts.controllers();
         let scheduler = parts.scheduler();
-        Self { scheduler, controllers, api_server, _etcd: etcd, kubeconfig }
+        Self { _scheduler: scheduler, controllers, api_server, _etcd: etcd, kubeconfig }
     }
 }
 

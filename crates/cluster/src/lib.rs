@@ -18,6 +18,7 @@ mod cgroups;
 mod cluster;
 mod component;
 mod control_plane;
+mod dns;
 pub mod image;
 pub mod istiod;
 mod kubectl;
@@ -30,6 +31,7 @@ mod worker;
 
 pub use cluster::{Cluster, Options};
 pub use component::Component;
+pub use dns::ClusterDns;
 pub use istiod::Istiod;
 pub use kubectl::Kubectl;
 pub use node::Node;

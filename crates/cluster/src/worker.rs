@@ -6,6 +6,7 @@ use std::time::Duration;
 use testkit::wait_until;
 
 use crate::component::Component;
+use crate::dns::CLUSTER_DNS;
 use crate::image::IMAGE;
 use crate::node::Node;
 use crate::programs::Programs;
@@ -84,8 +85,8 @@ fn write_files(node: &Node) {
     node.write(CONFLIST, conflist(node));
     node.write("/etc/containerd/e2e.toml", containerd_config(node));
     node.write("/etc/kubelet.yaml", kubelet_config(node));
-    // The host's names, and resolvers that nobody could reach from here.
-    node.write("/etc/resolv.conf", "nameserver 10.99.0.254\n");
+    // That of the first node; the host's resolvers are out of reach.
+    node.write("/etc/resolv.conf", "nameserver 10.99.0.1\n");
 }
 
 fn conflist(node: &Node) -> String {
@@ -141,7 +142,7 @@ imageGCLowThresholdPercent: 99
 evictionHard: {{memory.available: 1Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}}
 podCIDR: 10.244.{index}.0/24
 clusterDomain: cluster.local
-clusterDNS: [10.96.0.10]
+clusterDNS: [{CLUSTER_DNS}]
 resolvConf: /etc/resolv.conf
 registryPullQPS: 0
 serializeImagePulls: false

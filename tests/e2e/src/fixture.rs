@@ -106,19 +106,6 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: alias, namespace: mesh}
-spec: {type: ExternalName, externalName: web.mesh.svc.cluster.local}
----
-apiVersion: v1
-kind: Service
-metadata: {name: node-port, namespace: mesh}
-spec:
-  type: NodePort
-  selector: {app: web}
-  ports: [{name: tcp, port: 80, targetPort: 8080, nodePort: 30080}]
----
-apiVersion: v1
-kind: Service
 metadata: {name: server, namespace: plain}
 spec:
   ipFamilyPolicy: RequireDualStack

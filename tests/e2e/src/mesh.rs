@@ -84,14 +84,39 @@ impl Mesh {
     #[track_caller]
     pub fn enrol(&self, pod: &Pod) {
         wait_until(&format!("{} to be enrolled", pod.name), READY_DEADLINE, || {
-            let uid = pod.uid.as_str();
-            let script = ["exec", "-n", NAMESPACE, self.pods[&pod.node].as_str(), "--"];
-            let find = ["grep", "-l", uid, "-r", "/proc", "--include=cgroup"];
-            let _ = (script, find);
             let workload = format!("{}/{}", pod.namespace, pod.name);
-            let pid = process_of(uid).ok_or_else(|| format!("no process of {uid}"))?;
-            let pid = pid.to_string();
+            let has_pod = |text: &str| text.contains(&pod.uid);
+            let process = process("cluster-app", has_pod).ok_or("it has no process")?;
+            let pid = process.in_node.to_string();
             self.kmeshctl(&pod.node, &["enroll", "--pid", &pid, "--workload", &workload])
+        });
+    }
+
+    /// Ends the daemons in order, one node after the other, and starts new ones.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.kubectl.run(&["-n", NAMESPACE, "rollout", "restart", "daemonset/kmesh"]);
+        let arguments = ["-n", NAMESPACE, "rollout", "status", "daemonset/kmesh", "--timeout=60s"];
+        self.kubectl.run(&arguments);
+        self.wait_ready();
+    }
+
+    /// SIGKILL to the daemon of a node of ours, and waits until the kubelet has started another.
+    #[track_caller]
+    pub fn kill(&mut self, cluster: &Cluster, node: &str) {
+        let name = self.pods[node].clone();
+        let namespaces = cluster.nodes.iter().find(|one| one.name == node).expect("the node").pid();
+        let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+        let own = of(&namespaces.to_string());
+        let pid = processes("kmesh-daemon").into_iter().find(|pid| of(&pid.to_string()) == own);
+        let pid = pid.expect("the daemon's process");
+        let restarts = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_u64();
+        let before = restarts(&self.kubectl.get(&["pod", "-n", NAMESPACE, &name])).unwrap_or(0);
+        std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill");
+        let what = format!("a new daemon on {node}");
+        let arguments = ["pod", "-n", NAMESPACE, name.as_str()];
+        self.kubectl.wait_for(&what, READY_DEADLINE, &arguments, |pod| {
+            (restarts(pod)? > before && crate::pod::is_ready(pod)).then_some(())
         });
     }
 
@@ -110,18 +135,33 @@ impl Mesh {
     }
 }
 
-/// A process of the pod in the numbers of its node, which the last of its numbers is.
-fn process_of(uid: &str) -> Option<u32> {
-    let pids = std::fs::read_dir("/proc").ok()?.flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let found = pids.into_iter().find(|pid| {
-        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        cgroup.contains(uid) && name.starts_with("cluster-app")
+/// A process that runs in a node.
+struct Process {
+    /// Its number there.
+    in_node: u32,
+}
+
+/// The first process of this name whose cgroups are as wanted.
+fn process(name: &str, is_wanted: impl Fn(&str) -> bool) -> Option<Process> {
+    let found = processes(name).into_iter().find(|pid| {
+        is_wanted(&std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default())
     })?;
     let status = std::fs::read_to_string(format!("/proc/{found}/status")).ok()?;
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    numbers.split_whitespace().nth(1)?.parse().ok()
+    // Here, in the node, in the pod.
+    let in_node = numbers.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Process { in_node })
+}
+
+/// Processes of this name, in the numbers of this process.
+fn processes(name: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let named = pids.filter(|pid| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        text.trim() == name
+    });
+    named.collect()
 }
 
 fn manifest(xds_address: &str) -> String {

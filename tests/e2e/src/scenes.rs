@@ -1,6 +1,13 @@
 //! All scenes, in the order in which they run.
 
+mod churn;
+mod control_plane;
+mod entries;
+mod lifecycle;
+mod names;
+mod probes;
 mod services;
+mod telemetry;
 
 use crate::world::World;
 
@@ -45,17 +52,56 @@ macro_rules! scenes {
 
 /// In order.
 pub fn all() -> Vec<Scene> {
-    let groups = [scenes!(services:
-        a_cluster_ip_reaches_every_pod_of_both_nodes_in_both_families,
-        a_pod_is_reached_by_its_own_address,
-        a_headless_service_is_its_pods,
-        an_external_name_is_what_it_stands_for,
-        datagrams_reach_a_cluster_ip,
-        the_client_sees_the_address_that_it_dialled_and_the_server_the_client,
-        another_namespace_is_reached_by_its_full_name,
-        a_pod_outside_of_the_mesh_reaches_no_cluster_ip,
-        |
-        a_node_port_is_reached_on_every_node,
-    )];
+    let groups = [
+        scenes!(services:
+            a_cluster_ip_reaches_every_pod_of_both_nodes_in_both_families,
+            a_pod_is_reached_by_its_own_address,
+            a_headless_service_is_its_pods,
+            datagrams_reach_a_cluster_ip,
+            the_client_sees_the_address_that_it_dialled_and_the_server_the_client,
+            another_namespace_is_reached_by_its_full_name,
+            a_pod_outside_of_the_mesh_reaches_no_cluster_ip,
+            |
+        ),
+        scenes!(names:
+            every_form_of_a_services_name_is_known,
+            a_name_that_nobody_knows_is_not_found,
+            |
+            an_external_name_is_what_the_clusters_dns_says,
+            names_are_known_without_the_clusters_dns,
+        ),
+        scenes!(entries:
+            a_host_without_addresses_is_given_one_and_is_reached_by_name,
+            inlined_endpoints_of_both_families_are_reached,
+            workload_entries_are_selected,
+            an_entry_that_is_removed_is_refused_or_unknown,
+            |
+            an_endpoint_is_looked_up_by_its_name,
+        ),
+        scenes!(lifecycle:
+            a_rollout_loses_no_connection,
+            scaling_up_and_down_loses_no_connection,
+            a_restart_of_the_daemons_loses_no_connection,
+            |
+            a_killed_daemon_loses_no_connection,
+        ),
+        scenes!(probes:
+            kubelet_probes_of_enrolled_pods_pass,
+            |
+        ),
+        scenes!(churn:
+            |
+            an_address_that_another_pod_got_is_never_the_old_service,
+        ),
+        scenes!(telemetry:
+            |
+            connections_and_bytes_are_counted,
+        ),
+        scenes!(control_plane:
+            |
+            connections_go_on_without_the_api_server,
+            connections_go_on_without_istiod_and_changes_come_afterwards,
+        ),
+    ];
     groups.into_iter().flatten().collect()
 }

@@ -13,17 +13,17 @@ use crate::world::{PATIENCE, World};
 /// So many that each of two pods is met, but for one run in a million million.
 const MANY: u32 = 40;
 
-fn clients(world: &World) -> Vec<Pod> {
+pub(super) fn clients(world: &World) -> Vec<Pod> {
     vec![world.pod(MESH, "client-1"), world.pod(MESH, "client-2")]
 }
 
-fn cluster_ips(world: &World, namespace: &str, name: &str) -> Vec<IpAddr> {
+pub(super) fn cluster_ips(world: &World, namespace: &str, name: &str) -> Vec<IpAddr> {
     let service = world.service(namespace, name);
     let addresses = service["spec"]["clusterIPs"].as_array().expect("cluster IPs");
     addresses.iter().map(|address| address.as_str().unwrap().parse().unwrap()).collect()
 }
 
-fn who(answers: &[Answer]) -> BTreeSet<&str> {
+pub(super) fn who(answers: &[Answer]) -> BTreeSet<&str> {
     answers.iter().map(|answer| answer.pod.as_str()).collect()
 }
 
@@ -60,13 +60,6 @@ pub fn a_headless_service_is_its_pods(world: &mut World) {
             if found == expected { Ok(()) } else { Err(format!("{found:?}, not {expected:?}")) }
         });
         client.must_ask("headless.mesh:8080");
-    }
-}
-
-pub fn an_external_name_is_what_it_stands_for(world: &mut World) {
-    for client in clients(world) {
-        let answer = client.must_ask("alias.mesh:80");
-        assert!(["web-v1", "web-v2"].contains(&answer.pod.as_str()), "{answer:?}");
     }
 }
 
@@ -113,16 +106,6 @@ pub fn a_pod_outside_of_the_mesh_reaches_no_cluster_ip(world: &mut World) {
     if world.has_nodes() {
         for address in cluster_ips(world, MESH, "web") {
             outsider.ask(SocketAddr::new(address, 80)).expect_err("no kube-proxy, no mesh");
-        }
-    }
-}
-
-pub fn a_node_port_is_reached_on_every_node(world: &mut World) {
-    let nodes: Vec<IpAddr> = world.cluster().nodes.iter().map(|node| node.v4.into()).collect();
-    for client in clients(world) {
-        for node in &nodes {
-            let answer = client.must_ask(SocketAddr::new(*node, 30080));
-            assert!(answer.pod.starts_with("web-"), "{answer:?}");
         }
     }
 }
