@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo;
 mod deps;
+mod e2e;
 mod exec;
 mod rings;
 mod tidy;
@@ -35,6 +36,8 @@ enum Command {
     Test(rings::Arguments),
     /// What CI runs: deps, then test
     Ci,
+    /// Runs the scenes in a real Kubernetes under a real istiod, or in the cluster of KUBECONFIG
+    E2e(e2e::Arguments),
     /// Shows the mesh at work on this machine, and removes everything it made
     Demo(demo::Arguments),
     /// Runs the benches, each against "no mesh" in the same run
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => rings::run(&arguments),
         Command::Ci => deps::run(&deps::Arguments::default())
             .and_then(|()| rings::run(&rings::Arguments::default())),
+        Command::E2e(arguments) => e2e::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),

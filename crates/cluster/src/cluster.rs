@@ -123,10 +123,11 @@ impl Cluster {
         self.nodes.iter().map(start).collect()
     }
 
-    /// Ends the API server and starts it again, and returns when it is ready.
+    /// Kills the API server and starts it again, and returns when it is ready. In order, it would wait a
+    /// minute for its watchers.
     #[track_caller]
     pub fn restart_api_server(&mut self) {
-        self.control_plane.api_server.stop();
+        self.control_plane.api_server.kill();
         self.control_plane.api_server.resume();
         self.wait_api_server();
     }

@@ -44,9 +44,12 @@ pub(crate) fn connect(nodes: &[Node]) {
 
 fn addresses(node: &Node, other: &Node) -> String {
     let (v4, v6) = (node.v4, node.v6);
+    // With a hardware address of its own: a bridge without one takes the lowest of its ports, and pods that
+    // know the old one lose the node for ten seconds whenever a pod comes or goes.
     let (via4, via6, index) = (other.v4, other.v6, other.index);
     format!(
         "link set lo up\nlink set eth0 up\n\
+         link add cni0 address 0a:58:0a:f4:{index:02x}:01 type bridge forward_delay 0\nlink set cni0 up\n\
          address add {v4}/24 dev eth0\naddress add {v6}/64 dev eth0 nodad\n\
          route add 10.244.{index}.0/24 via {via4}\nroute add fd44:0:0:{index}::/64 via {via6}\n\
          route add unreachable 0.0.0.0/0\nroute add unreachable ::/0\n"

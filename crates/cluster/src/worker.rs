@@ -15,7 +15,7 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 const SOCKET: &str = "/run/containerd/containerd.sock";
 /// Where Debian has the plugins of package containernetworking-plugins.
 const PLUGINS: &str = "/usr/lib/cni";
-const PLUGINS_USED: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
+const PLUGINS_USED: [&str; 3] = ["bridge", "host-local", "loopback"];
 /// The file that a CNI plugin of ours is added to.
 pub(crate) const CONFLIST: &str = "/etc/cni/net.d/10-cluster.conflist";
 
@@ -95,8 +95,7 @@ fn conflist(node: &Node) -> String {
         r#"{{"cniVersion": "1.0.0", "name": "cluster", "plugins": [
   {{"type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": {{"type": "host-local",
     "ranges": [[{{"subnet": "10.244.{index}.0/24"}}], [{{"subnet": "fd44:0:0:{index}::/64"}}]],
-    "routes": [{{"dst": "0.0.0.0/0"}}, {{"dst": "::/0"}}]}}}},
-  {{"type": "portmap", "capabilities": {{"portMappings": true}}}}
+    "routes": [{{"dst": "0.0.0.0/0"}}, {{"dst": "::/0"}}]}}}}
 ]}}
 "#
     )

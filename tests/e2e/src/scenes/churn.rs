@@ -25,7 +25,10 @@ pub fn an_address_that_another_pod_got_is_never_the_old_service(world: &mut Worl
         for (app, other) in [("first", "second"), ("second", "first")] {
             let name = format!("{app}-{round}");
             let yaml = fixture::pod(MESH, &name, app, 1);
-            let _ = std::fs::remove_file(world.cluster().nodes[0].path(LAST_GIVEN));
+            let node = &world.cluster().nodes[0];
+            let _ = std::fs::remove_file(node.path(LAST_GIVEN));
+            // The node remembers the address with the hardware of the last pod, for ten seconds.
+            node.must("ip", &["neigh", "flush", "dev", "cni0"]);
             world.kubectl().apply(&yaml);
             let pod = world.pod(MESH, &name);
             reused += usize::from(last == Some(pod.address(false)));

@@ -23,7 +23,7 @@ pub(super) fn cluster_ips(world: &World, namespace: &str, name: &str) -> Vec<IpA
     addresses.iter().map(|address| address.as_str().unwrap().parse().unwrap()).collect()
 }
 
-pub(super) fn who(answers: &[Answer]) -> BTreeSet<&str> {
+fn who(answers: &[Answer]) -> BTreeSet<&str> {
     answers.iter().map(|answer| answer.pod.as_str()).collect()
 }
 
