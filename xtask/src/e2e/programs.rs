@@ -118,7 +118,7 @@ impl Module {
 
 fn go(work: &Path) -> Command {
     let mut command = Command::new("go");
-    command.current_dir(work).env("GOFLAGS", "-mod=mod -buildvcs=false").env("CGO_ENABLED", "0");
+    command.current_dir(work).env("GOFLAGS", "-mod=mod -buildvcs=false");
     command
 }
 
