@@ -56,6 +56,12 @@ pub fn now_us() -> u64 {
     now.as_micros() as u64 % US_PER_DAY
 }
 
+/// When the first line with `text` was written, us of the day in UTC.
+pub fn time_of(log: &str, text: &str) -> Option<u64> {
+    let line = log.lines().find(|line| line.contains(text))?;
+    time_of_day(line.split(' ').next()?)
+}
+
 /// Of `2025-01-31T12:00:00.000000Z`.
 fn time_of_day(stamp: &str) -> Option<u64> {
     let (_, time) = stamp.trim_end_matches('Z').split_once('T')?;

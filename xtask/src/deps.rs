@@ -62,6 +62,7 @@ const NEEDS: &[Need] = &[
     need("util-linux", "enters network namespaces (nsenter)", Program("nsenter")),
     need("nginx-light", "the server of the demo and the benches", Program("nginx")),
     need("curl", "the client of the demo", Program("curl")),
+    need("openssl", "certificates of the scenes about TLS", Program("openssl")),
     need("dnsmasq-base", "the resolver of the scenes about DNS", Program("dnsmasq")),
     need("bind9-dnsutils", "the client of the scenes about DNS (dig)", Program("dig")),
     need("wrk", "the load of the benches", Program("wrk")),

@@ -23,6 +23,7 @@ use crate::commit::Committer;
 use crate::connections::Totals;
 use crate::dns::{Dns, NodeHosts};
 use crate::enrolments::Enrolments;
+use crate::provenance::{self, Provenance};
 use crate::source::{Mesh, News, Problem, Source};
 use crate::{dump, explain, status};
 
@@ -190,8 +191,8 @@ impl Agent {
     /// Takes up what changed and puts what is good in force.
     fn reload(&mut self, news: &News) {
         let started = Instant::now();
-        let Some(Mesh { snapshot, problems }) = self.source.take(news) else { return };
-        let read = started.elapsed();
+        let Some(Mesh { snapshot, problems, since }) = self.source.take(news) else { return };
+        let read = since.map_or_else(|| started.elapsed(), |since| since.elapsed());
         if self.problems != problems {
             self.log_new_problems(&problems);
             self.problems = problems;
@@ -284,13 +285,21 @@ impl Agent {
         self.readiness().is_ok()
     }
 
+    fn config_dump(&self) -> ConfigDump {
+        let mut dump = dump::config(&self.snapshot);
+        provenance::add(&mut dump, &self.snapshot, &self.source, &self.committer);
+        dump
+    }
+
     fn explain(&self, request: &ExplainRequest) -> anyhow::Result<Explanation> {
         let enrolments = self.enrolments.list();
         let from = explain::find_client(&enrolments, &request.from)?;
         let protocol = explain::protocol(request)?;
         let (host, port) = explain::host_and_port(&request.to)?;
         let address = self.address_of(from, host)?;
-        let question = explain::Question { from, to: SocketAddr::new(address, port), protocol };
+        let origins = Provenance::new(&self.snapshot, &self.source);
+        let to = SocketAddr::new(address, port);
+        let question = explain::Question { from, to, protocol, origins: &origins };
         explain::explain(self.datapath.maps(), self.committer.layout(), &question)
     }
 
@@ -328,7 +337,7 @@ impl Agent {
         match request {
             Request::Ready(to) => drop(to.send(self.readiness())),
             Request::Status(to) => drop(to.send(status::status(self))),
-            Request::ConfigDump(to) => drop(to.send(dump::config(&self.snapshot))),
+            Request::ConfigDump(to) => drop(to.send(self.config_dump())),
             Request::BpfDump(to) => {
                 drop(to.send(dump::bpf(self.committer.layout(), &self.snapshot)));
             }

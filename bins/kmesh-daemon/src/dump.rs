@@ -11,12 +11,14 @@ use runtime::api::{
     LoadBalancerDump, LocalityDump, PortDump, ServiceDump, ServiceEntry, WorkloadDump,
 };
 
+use crate::policy_dump::policy_dump;
+
 /// The configuration as understood.
 pub fn config(snapshot: &Snapshot) -> ConfigDump {
     ConfigDump {
         workloads: snapshot.workloads.values().map(|workload| workload_dump(workload)).collect(),
         services: snapshot.services.values().map(|service| service_dump(service)).collect(),
-        policies: Vec::new(),
+        policies: snapshot.policies.values().map(|policy| policy_dump(policy)).collect(),
     }
 }
 
@@ -39,6 +41,7 @@ fn workload_dump(workload: &Workload) -> WorkloadDump {
         network: workload.topology.network.clone(),
         status: status_of(workload.health).into(),
         services: workload.services.iter().map(ToString::to_string).collect(),
+        authorization_policies: workload.policies.iter().map(ToString::to_string).collect(),
         ..WorkloadDump::default()
     }
 }
@@ -62,6 +65,7 @@ fn service_dump(service: &Service) -> ServiceDump {
         load_balancer: load_balancer_dump(service),
         waypoint: None,
         endpoints: service.endpoints.iter().map(endpoint_dump).collect(),
+        origin: None,
     }
 }
 

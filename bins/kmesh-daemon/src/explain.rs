@@ -13,6 +13,8 @@ use datapath::Maps;
 use plan::Layout;
 use runtime::api::{Enrolment, ExplainRequest, Explanation, Station};
 
+use crate::provenance::Provenance;
+
 /// Endpoints that are listed one by one; the rest is counted.
 const ENDPOINTS_LISTED_MAX: usize = 20;
 
@@ -24,6 +26,8 @@ pub struct Question<'a> {
     pub to: SocketAddr,
     /// `IPPROTO_TCP` or `IPPROTO_UDP`.
     pub protocol: u8,
+    /// Where services and workloads come from.
+    pub origins: &'a Provenance<'a>,
 }
 
 /// Where a query goes.
@@ -104,14 +108,15 @@ fn ask(
     let Some((key, frontend)) = find_frontend(maps, question)? else {
         return unknown(maps, question, dns, stations);
     };
-    let owner = layout.owner(&key).map_or_else(|| "nobody".into(), ToString::to_string);
+    let owner =
+        layout.owner(&key).map_or_else(|| "nobody".into(), |it| question.origins.service(it));
     let named = |action: &str| format!("{action}; of {owner}");
     let asked = format!("frontends[{key}]");
     match frontend.action {
         Frontend::BALANCE => {
             let found = named(&format!("balanced by table {}", frontend.table));
             stations.push(station("frontend", asked, found));
-            table_stations(maps, frontend.table, stations)
+            table_stations(maps, question, frontend.table, stations)
         }
         Frontend::REFUSE_PORT => {
             stations.push(station(
@@ -210,7 +215,12 @@ fn unknown(
     })
 }
 
-fn table_stations(maps: &Maps, index: u32, stations: &mut Vec<Station>) -> anyhow::Result<String> {
+fn table_stations(
+    maps: &Maps,
+    question: &Question<'_>,
+    index: u32,
+    stations: &mut Vec<Station>,
+) -> anyhow::Result<String> {
     let table = maps.table(index)?;
     let extent = Extent::from(table.extent);
     let found = format!("{} slots from {}, picked {}", extent.count, extent.first, picking(&table));
@@ -218,17 +228,17 @@ fn table_stations(maps: &Maps, index: u32, stations: &mut Vec<Station>) -> anyho
     if extent.count == 0 {
         return Ok(refused(Reason::NoEndpoint));
     }
-    let mut shares: BTreeMap<String, u32> = BTreeMap::new();
+    let mut shares: BTreeMap<Option<SocketAddr>, u32> = BTreeMap::new();
     for slot in extent.first..extent.first + extent.count {
         let (address, port) = maps.slot(slot)?;
-        let target = match address {
-            Some(address) => SocketAddr::new(address, port).to_string(),
-            None => "a backend that is missing".into(),
-        };
-        *shares.entry(target).or_default() += 1;
+        *shares.entry(address.map(|address| SocketAddr::new(address, port))).or_default() += 1;
     }
     for (target, slots) in shares.iter().take(ENDPOINTS_LISTED_MAX) {
         let percent = f64::from(*slots) * 100.0 / f64::from(extent.count);
+        let target = match target {
+            Some(target) => question.origins.endpoint(*target),
+            None => "a backend that is missing".into(),
+        };
         stations.push(station("endpoint", "slots, backends", format!("{target}: {percent:.1} %")));
     }
     if let Some(more) = shares.len().checked_sub(ENDPOINTS_LISTED_MAX).filter(|more| *more > 0) {

@@ -3,9 +3,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
-use model::Snapshot;
+use model::{PolicyName, ServiceName, Snapshot, Workload};
 use resources::{Directory, Severity, Touched, Watcher};
+use runtime::api::Origin;
 use xds::client::Client;
 
 /// A source of configuration.
@@ -41,6 +43,8 @@ pub struct Mesh {
     pub snapshot: Arc<Snapshot>,
     /// What the operator should know.
     pub problems: Vec<Problem>,
+    /// When it was known that there is something new, if that was before it was asked for.
+    pub since: Option<Instant>,
 }
 
 /// Something in the configuration that is not in force, or not as it is written.
@@ -110,6 +114,32 @@ impl Source {
         Some(format!("nothing is known from the control plane {}: {why}", plane.address))
     }
 
+    /// Where a service comes from.
+    pub fn origin_of_service(&self, name: &ServiceName) -> Origin {
+        match self {
+            Self::Directory(directory, _) => of_files(directory.store().sources_of_service(name)),
+            Self::ControlPlane(plane) => plane.origin(name.to_string()),
+        }
+    }
+
+    /// Where a workload comes from.
+    pub fn origin_of_workload(&self, workload: &Workload) -> Origin {
+        match self {
+            Self::Directory(directory, _) => {
+                of_files(directory.store().sources_of_workload(&workload.name))
+            }
+            Self::ControlPlane(plane) => plane.origin(workload.uid()),
+        }
+    }
+
+    /// Where a policy comes from.
+    pub fn origin_of_policy(&self, name: &PolicyName) -> Origin {
+        match self {
+            Self::Directory(..) => Origin::default(),
+            Self::ControlPlane(plane) => plane.origin(name.to_string()),
+        }
+    }
+
     /// How it stands with the control plane.
     pub fn control_plane_state(&self) -> Option<xds::client::State> {
         match self {
@@ -119,17 +149,31 @@ impl Source {
     }
 }
 
+// === impl ControlPlane ===
+
+impl ControlPlane {
+    fn origin(&self, resource: String) -> Origin {
+        let known = self.update.as_ref().and_then(|update| update.version(&resource));
+        let version = known.map(|version| version.to_string()).unwrap_or_default();
+        Origin { sources: vec![resource], version, in_kernel: false }
+    }
+}
+
+fn of_files(sources: Vec<String>) -> Origin {
+    Origin { sources, ..Origin::default() }
+}
+
 // === impl Mesh ===
 
 impl Mesh {
     fn of_files(update: resources::Update) -> Self {
         let problems = update.problems.iter().cloned().map(Problem::File).collect();
-        Self { snapshot: update.snapshot, problems }
+        Self { snapshot: update.snapshot, problems, since: None }
     }
 
     fn of_resources(update: &xds::Update) -> Self {
         let problems = update.findings.iter().cloned().map(Problem::Resource).collect();
-        Self { snapshot: update.snapshot.clone(), problems }
+        Self { snapshot: update.snapshot.clone(), problems, since: update.received }
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Args {
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
+    /// Tables of the configuration with where each thing comes from, its version, and whether it is in
+    /// the kernel
+    #[arg(long, conflicts_with = "bpf")]
+    origins: bool,
 }
 
 /// The daemon's two modes of operation.
@@ -46,6 +50,7 @@ pub async fn run(client: &AdminClient, args: Args) -> anyhow::Result<String> {
     };
     let text = match (args.output, args.bpf) {
         (Format::Json, _) => return Ok(output::line(&body)),
+        (Format::Table, false) if args.origins => config::render_origins(&parse(&body)?),
         (Format::Table, false) => config::render(&parse(&body)?),
         (Format::Table, true) => bpf::render(&parse(&body)?),
     };

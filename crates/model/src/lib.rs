@@ -6,6 +6,7 @@
 mod locality;
 mod map;
 mod name;
+mod policy;
 mod service;
 mod snapshot;
 mod workload;
@@ -13,6 +14,9 @@ mod workload;
 pub use locality::{Locality, LocalityShare, LocalityWeights, Scope, Topology};
 pub use map::{Difference, Map, diff};
 pub use name::{ServiceName, WorkloadName};
+pub use policy::{
+    Clause, Match, Policy, PolicyAction, PolicyName, PolicyScope, Rule, ServiceAccount, StringMatch,
+};
 pub use service::{
     AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, LocalityMode, NodePort, Protocol,
     Service, ServicePort, Source, TargetPorts, UnresolvedEndpoint,

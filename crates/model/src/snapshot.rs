@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Locality, Map, Service, ServiceName, Workload, WorkloadName};
+use crate::{Locality, Map, Policy, PolicyName, Service, ServiceName, Workload, WorkloadName};
 
 /// The mesh as one node sees it. Parts that did not change are shared with the snapshot before, so
 /// that the work after a change is in proportion to the change.
@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub services: Map<ServiceName, Arc<Service>>,
     /// All workloads.
     pub workloads: Map<Arc<WorkloadName>, Arc<Workload>>,
+    /// All policies.
+    pub policies: Map<PolicyName, Arc<Policy>>,
     /// Labels of each namespace.
     pub namespaces: Map<String, Arc<BTreeMap<String, String>>>,
     /// What is known of each node, by its name.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Health, ServiceName, Topology, WorkloadName};
+use crate::{Health, PolicyName, ServiceName, Topology, WorkloadName};
 
 /// A Pod, a VM or a process with addresses of its own. There may be very many: what they have in
 /// common is shared.
@@ -26,6 +26,8 @@ pub struct Workload {
     pub health: Health,
     /// Services that it serves.
     pub services: Arc<[ServiceName]>,
+    /// Policies whose selector matches it.
+    pub policies: Arc<[PolicyName]>,
 }
 
 // === impl Workload ===

@@ -35,6 +35,11 @@ impl Directory {
         self.store.snapshot()
     }
 
+    /// The objects in force, and where they are.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Looks at the whole directory again. When it can't be read at all, everything stays as it is.
     pub fn reload(&mut self) -> Update {
         self.refresh(&Touched::Everything)

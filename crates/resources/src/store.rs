@@ -1,14 +1,14 @@
 //! From files in memory to the mesh that they describe. No I/O and no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::Snapshot;
+use model::{ServiceName, Snapshot, WorkloadName};
 
 use crate::compile::Compiler;
 use crate::registry::{FileChanges, Registry};
-use crate::{FileContent, Options, Problem};
+use crate::{FileContent, ObjectKey, Options, Problem};
 
 /// Files and what is in force of them.
 #[derive(Debug, Default)]
@@ -79,10 +79,26 @@ impl Store {
         Update { snapshot: self.snapshot.clone(), problems: self.problems.clone() }
     }
 
+    /// Where the objects are that a service was compiled from: `FILE#DOCUMENT` of each.
+    pub fn sources_of_service(&self, name: &ServiceName) -> Vec<String> {
+        self.places(self.compiler.objects_of_service(name))
+    }
+
+    /// As [`Store::sources_of_service`], of a workload.
+    pub fn sources_of_workload(&self, name: &WorkloadName) -> Vec<String> {
+        self.places(self.compiler.objects_of_workload(name))
+    }
+
+    fn places(&self, keys: BTreeSet<Arc<ObjectKey>>) -> Vec<String> {
+        let places = keys.iter().filter_map(|key| self.registry.place(key));
+        places.map(|place| format!("{}#{}", place.file.display(), place.document)).collect()
+    }
+
     fn is_current(&self, next: &Snapshot) -> bool {
-        let Snapshot { services, workloads, namespaces, nodes } = &*self.snapshot;
+        let Snapshot { services, workloads, policies, namespaces, nodes } = &*self.snapshot;
         services.diff(&next.services).next().is_none()
             && workloads.diff(&next.workloads).next().is_none()
+            && policies.diff(&next.policies).next().is_none()
             && namespaces.diff(&next.namespaces).next().is_none()
             && nodes.diff(&next.nodes).next().is_none()
     }

@@ -33,8 +33,8 @@ pub use bpf_dump::{
     BackendEntry, BpfDump, EndpointEntry, FrontendEntry, ServiceEntry, WorkloadPolicyEntry,
 };
 pub use config_dump::{
-    ApplicationTunnel, ConfigDump, EndpointDump, LoadBalancerDump, LocalityDump, PolicyDump,
-    PortDump, ServiceDump, WaypointDump, WorkloadDump,
+    ApplicationTunnel, ConfigDump, EndpointDump, LoadBalancerDump, LocalityDump, Origin,
+    PolicyDump, PortDump, ServiceDump, WaypointDump, WorkloadDump,
 };
 pub use enrolment::{DnsCapture, EnrolRequest, Enrolment, UnenrolRequest};
 pub use explain::{ExplainRequest, Explanation, Station};

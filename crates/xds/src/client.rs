@@ -1,7 +1,7 @@
 //! The connection to a control plane: one delta stream at a time, opened again whenever it breaks.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runtime::shutdown::Shutdown;
 use tokio::sync::{mpsc, watch};
@@ -11,7 +11,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Streaming};
 
 use crate::backoff;
-use crate::facts::read_address;
+use crate::facts::{read_address, read_policy};
 use crate::finding::Finding;
 pub use crate::identity::Identity;
 use crate::registry::{Options, Registry, Update};
@@ -193,6 +193,7 @@ impl Session {
 
     /// Takes a response, and says what to answer.
     fn take(&mut self, response: DeltaDiscoveryResponse) -> Option<DeltaDiscoveryRequest> {
+        let received = Instant::now();
         let (refusals, answer) = match response.type_url.as_str() {
             ADDRESS_TYPE => {
                 let (changes, refusals, answer) = self.addresses.take(response, read_address);
@@ -200,7 +201,8 @@ impl Session {
                 (refusals, answer)
             }
             AUTHORIZATION_TYPE => {
-                let (_, refusals, answer) = self.policies.take(response, |_| Ok(()));
+                let (changes, refusals, answer) = self.policies.take(response, read_policy);
+                self.registry.update_policies(changes);
                 (refusals, answer)
             }
             other => {
@@ -215,12 +217,12 @@ impl Session {
             state.responses += 1;
             state.refused += u64::from(!refusals.is_empty());
         });
-        self.publish();
+        self.publish(received);
         Some(answer)
     }
 
     /// Nothing before everything was told once: half a mesh would refuse connections.
-    fn publish(&self) {
+    fn publish(&self, received: Instant) {
         if !self.addresses.is_complete() {
             return;
         }
@@ -235,7 +237,8 @@ impl Session {
             message: "authorization is not enforced yet".to_owned(),
         });
         update.findings = refused.chain(update.findings.iter().cloned()).chain(policies).collect();
-        update.versions = self.addresses.versions().clone();
+        update.versions = [&self.addresses, &self.policies].map(|it| it.versions().clone());
+        update.received = Some(received);
         self.updates.send_replace(Some(update));
     }
 

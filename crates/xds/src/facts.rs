@@ -1,17 +1,18 @@
 //! Single resources as facts: validated, in the terms of the model, and with what has no effect here.
 
+mod policy;
 mod service;
 mod workload;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use model::ServiceName;
+use model::{Policy, ServiceName};
 use prost::Message;
 
-use crate::ADDRESS_TYPE;
 use crate::finding::{Finding, Refusal};
 use crate::wire::discovery::Resource;
 use crate::wire::workload::{Address, GatewayAddress, address, gateway_address};
+use crate::{ADDRESS_TYPE, AUTHORIZATION_TYPE};
 
 pub use service::ServiceFacts;
 pub use workload::{Ports, WorkloadFacts};
@@ -31,13 +32,7 @@ pub enum AddressFacts {
 /// The first field that is not valid.
 pub fn read_address(resource: &Resource) -> Result<AddressFacts, Refusal> {
     let reader = Reader { resource: &resource.name };
-    let any = resource.resource.as_ref();
-    let any = any.ok_or_else(|| reader.refusal("resource", "is missing"))?;
-    if any.type_url != ADDRESS_TYPE {
-        return Err(reader.refusal("type_url", format!("is {}", any.type_url)));
-    }
-    let address = Address::decode(any.value.as_slice())
-        .map_err(|error| reader.refusal("resource", format!("can't be decoded: {error}")))?;
+    let address: Address = reader.message(resource, ADDRESS_TYPE)?;
     match address.r#type {
         Some(address::Type::Service(service)) => {
             service::read(&reader, service).map(AddressFacts::Service)
@@ -49,12 +44,35 @@ pub fn read_address(resource: &Resource) -> Result<AddressFacts, Refusal> {
     }
 }
 
+/// Reads a resource of [`AUTHORIZATION_TYPE`].
+///
+/// # Errors
+/// The first field that is not valid.
+pub fn read_policy(resource: &Resource) -> Result<Policy, Refusal> {
+    let reader = Reader { resource: &resource.name };
+    policy::read(&reader, reader.message(resource, AUTHORIZATION_TYPE)?)
+}
+
 /// Reads the fields of the resource of this name.
 pub(crate) struct Reader<'a> {
     resource: &'a str,
 }
 
 impl Reader<'_> {
+    fn message<M: Message + Default>(
+        &self,
+        resource: &Resource,
+        type_url: &str,
+    ) -> Result<M, Refusal> {
+        let any = resource.resource.as_ref();
+        let any = any.ok_or_else(|| self.refusal("resource", "is missing"))?;
+        if any.type_url != type_url {
+            return Err(self.refusal("type_url", format!("is {}", any.type_url)));
+        }
+        M::decode(any.value.as_slice())
+            .map_err(|error| self.refusal("resource", format!("can't be decoded: {error}")))
+    }
+
     pub(crate) fn refusal(&self, field: &'static str, message: impl Into<String>) -> Refusal {
         Refusal { resource: self.resource.to_owned(), field, message: message.into() }
     }
@@ -120,3 +138,6 @@ fn gateway_text(gateway: &GatewayAddress) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod policy_tests;

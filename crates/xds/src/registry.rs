@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use model::{
-    Endpoint, Health, Locality, NodeFacts, Protocol, Service, ServiceName, ServicePort, Snapshot,
-    Source, TargetPorts, Topology, UnresolvedEndpoint, Workload, WorkloadName,
+    Endpoint, Health, Locality, NodeFacts, Policy, PolicyName, Protocol, Service, ServiceName,
+    ServicePort, Snapshot, Source, TargetPorts, Topology, UnresolvedEndpoint, Workload,
+    WorkloadName,
 };
 
 use crate::Finding;
@@ -35,8 +37,17 @@ pub struct Update {
     pub snapshot: Arc<Snapshot>,
     /// What has no effect.
     pub findings: Arc<[Finding]>,
-    /// Versions of the services and workloads in force.
-    pub versions: Versions,
+    /// Versions of the services and workloads in force, then of the policies.
+    pub versions: [Versions; 2],
+    /// When the last response came; none before the first.
+    pub received: Option<Instant>,
+}
+
+impl Update {
+    /// Version of the resource of this name.
+    pub fn version(&self, resource: &str) -> Option<&Arc<str>> {
+        self.versions.iter().find_map(|versions| versions.get(resource))
+    }
 }
 
 /// Services and workloads by the names of their resources.
@@ -50,6 +61,8 @@ pub struct Registry {
     members: BTreeMap<ServiceName, BTreeSet<String>>,
     /// Resources of the workloads of a name; the first of them counts.
     workloads: BTreeMap<WorkloadName, BTreeSet<String>>,
+    /// Names of policies by those of their resources.
+    policies: BTreeMap<String, PolicyName>,
     topologies: HashMap<Topology, Arc<Topology>>,
     /// Localities of the workloads of a node, and how many have each.
     node_localities: BTreeMap<String, BTreeMap<Locality, usize>>,
@@ -75,6 +88,7 @@ impl Registry {
             services: BTreeMap::new(),
             members: BTreeMap::new(),
             workloads: BTreeMap::new(),
+            policies: BTreeMap::new(),
             topologies: HashMap::new(),
             node_localities: BTreeMap::new(),
             findings: BTreeMap::new(),
@@ -100,12 +114,29 @@ impl Registry {
         }
     }
 
+    /// Takes what one response says about policies.
+    pub fn update_policies(&mut self, changes: Vec<Change<Policy>>) {
+        for change in changes {
+            let name = match &change {
+                Change::Set(name, _) | Change::Removed(name) => name.clone(),
+            };
+            if let Some(old) = self.policies.remove(&name) {
+                self.snapshot.policies.remove(&old);
+            }
+            if let Change::Set(_, policy) = change {
+                self.policies.insert(name, policy.name.clone());
+                self.snapshot.policies.insert(policy.name.clone(), Arc::new(policy));
+            }
+        }
+    }
+
     /// The mesh as it is now.
     pub fn current(&self) -> Update {
         Update {
             snapshot: Arc::new(self.snapshot.clone()),
             findings: self.findings.values().flatten().cloned().collect(),
-            versions: Versions::default(),
+            versions: Default::default(),
+            received: None,
         }
     }
 
@@ -323,6 +354,7 @@ impl Registry {
             topology: self.topology(&facts.topology),
             health: own_health(facts),
             services: services_of(facts),
+            policies: facts.policies.clone(),
         });
         if self.snapshot.workloads.get(&name) != Some(&workload) {
             self.snapshot.workloads.insert(name, workload);

@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "kmesh-daemon",
         &["abi", "balance", "datapath", "dns", "model", "plan", "resources", "runtime", "xds"],
     ),
-    ("kmesh-control", &["model", "resources", "runtime", "xds"]),
+    ("kmesh-control", &["resources", "runtime", "xds"]),
     ("kmeshctl", &["abi", "runtime"]),
     ("scenes", &["testkit"]),
     ("e2e", &["cluster", "testkit"]),

@@ -14,13 +14,14 @@ use crate::site::Site;
 /// From taking up a change to its being in force.
 const TAKES: Bound = Bound { most: 10.0, unit: "ms", digits: 2 };
 const DEADLINE: Duration = Duration::from_secs(10);
-const PROGRESS_EVERY: u32 = 100;
+/// Changes between two signs of progress.
+pub const PROGRESS_EVERY: u32 = 100;
 /// Services that change lie so far apart, for the work of one not to prepare that of the next.
 const STRIDE: usize = 37;
 
 /// What the changes of one site took.
 #[derive(Debug, Default)]
-struct Taken {
+pub struct Taken {
     commits: Vec<Commit>,
     /// From replacing the file to the change being in force, us.
     from_file: Vec<u64>,
@@ -70,7 +71,7 @@ pub fn measure(
 
 impl Taken {
     /// Makes the change with this number and waits for it: an endpoint falls ill, and is well again.
-    fn change(&mut self, site: &Site, number: u32) -> anyhow::Result<()> {
+    pub fn change(&mut self, site: &Site, number: u32) -> anyhow::Result<()> {
         let service = (number as usize / 2 * STRIDE) % site.shape.services;
         let before = site.commits().len();
         let since = now_us();
@@ -92,7 +93,8 @@ impl Taken {
         self.commits.iter().map(|commit| commit.writes).max().unwrap_or(0)
     }
 
-    fn report(&self, mesh: &str, bound: Option<Bound>, figures: &mut Figures) {
+    /// Adds the figures of a mesh.
+    pub fn report(&self, mesh: &str, bound: Option<Bound>, figures: &mut Figures) {
         let of = |what: fn(&Commit) -> u64, share| {
             percentile(&self.commits.iter().map(what).collect::<Vec<_>>(), share)
         };

@@ -9,7 +9,7 @@ use testkit::{Interrupt, Nginx};
 
 use crate::Args;
 use crate::figures::{Bound, Figures};
-use crate::site::{Host, SERVER_PORT, Site};
+use crate::site::{Host, Listens, SERVER_PORT, Site};
 
 const RATIO: Bound = Bound { most: 1.1, unit: "", digits: 3 };
 /// Calls of one measurement: a few tenths of a second.
@@ -36,8 +36,10 @@ pub fn measure(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     let with_datagrams = |shape: Shape| Shape { datagrams: true, ..shape };
-    let large = host.site("large, TCP and UDP", with_datagrams(args.large()), interrupt)?;
-    let small = host.site("small, TCP and UDP", with_datagrams(args.small()), interrupt)?;
+    let large =
+        host.site("large, TCP and UDP", with_datagrams(args.large()), Listens::ToFiles, interrupt)?;
+    let small =
+        host.site("small, TCP and UDP", with_datagrams(args.small()), Listens::ToFiles, interrupt)?;
     let _nginx = Nginx::start(&host.server, &[SERVER_PORT]);
     let mut rows = Vec::new();
     for (name, kind) in [("TCP", Kind::Tcp), ("UDP, the bare call", Kind::Udp)] {

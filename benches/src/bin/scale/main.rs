@@ -4,6 +4,7 @@
 
 mod changes;
 mod dialling;
+mod discovery;
 mod figures;
 mod image;
 mod open;
@@ -20,7 +21,7 @@ use clap::builder::RangedU64ValueParser;
 use testkit::{Interrupt, require_root};
 
 use crate::figures::Figures;
-use crate::site::Host;
+use crate::site::{Host, Listens};
 
 /// Services of the small mesh that the large one is compared with.
 const SERVICES_SMALL: usize = 10;
@@ -66,6 +67,8 @@ enum Part {
     Connect,
     /// Open connections.
     Open,
+    /// The first image and one endpoint that changes, under a control plane.
+    Discovery,
 }
 
 // === impl Args ===
@@ -118,6 +121,9 @@ fn run(args: &Args) -> anyhow::Result<Vec<String>> {
     let host = Host::new();
     let mut figures = Figures::default();
     one_port(args, &host, &mut figures, &interrupt)?;
+    if args.wants(Part::Discovery) {
+        discovery::measure(args, &host, &mut figures, &interrupt)?;
+    }
     if args.wants(Part::Connect) {
         dialling::measure(args, &host, &mut figures, &interrupt)?;
     }
@@ -135,12 +141,12 @@ fn one_port(
     if ![Part::Image, Part::Change, Part::Open].into_iter().any(|part| args.wants(part)) {
         return Ok(());
     }
-    let large = host.site("large", args.large(), interrupt)?;
+    let large = host.site("large", args.large(), Listens::ToFiles, interrupt)?;
     if args.wants(Part::Image) {
         image::measure(&large, figures)?;
     }
     if args.wants(Part::Change) {
-        let small = host.site("small", args.small(), interrupt)?;
+        let small = host.site("small", args.small(), Listens::ToFiles, interrupt)?;
         changes::measure(args.changes, &large, &small, figures, interrupt)?;
     }
     if args.wants(Part::Open) {

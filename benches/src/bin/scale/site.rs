@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use benches::commits::Commit;
 use benches::mesh::{Mesh, Shape};
-use testkit::{Bpffs, Cgroup, Daemon, Interrupt, Pod, Scene};
+use testkit::{Bpffs, Cgroup, Control, Daemon, Interrupt, Pod, Scene, wait_until};
 
 const SCENE: &str = "scale";
 const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -39,8 +39,19 @@ pub struct Site {
     pub shape: Shape,
     /// From its start to its being ready.
     pub ready_after: Duration,
+    /// The control plane in front of the directory, where there is one.
+    _control: Option<Control>,
     _bpffs: Bpffs,
     cgroup: Cgroup,
+}
+
+/// What a daemon listens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listens {
+    /// To the directory.
+    ToFiles,
+    /// To kmesh-control, which reads the directory.
+    ToControl,
 }
 
 // === impl Host ===
@@ -63,7 +74,13 @@ impl Host {
     ///
     /// # Errors
     /// When somebody interrupts, or the mesh cannot be written.
-    pub fn site(&self, name: &str, shape: Shape, interrupt: &Interrupt) -> anyhow::Result<Site> {
+    pub fn site(
+        &self,
+        name: &str,
+        shape: Shape,
+        listens: Listens,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Site> {
         interrupt.check()?;
         let (services, workloads) = (shape.services, shape.workloads());
         eprintln!("{name}: {services} services, {workloads} workloads: writing files ...");
@@ -78,13 +95,22 @@ impl Host {
         options.bpf_fs_path = bpffs.path().to_owned();
         options.cgroup2_path = cgroup.path().to_owned();
         interrupt.check()?;
+        let control =
+            (listens == Listens::ToControl).then(|| Control::start(&dir.join("config"), &dir, &[]));
+        if let Some(control) = &control {
+            eprintln!("{name}: kmesh-control reads ...");
+            wait_until("kmesh-control to have read", READY_DEADLINE, || {
+                control.logs().contains(": read ")
+            });
+            options.xds_address = Some(control.url());
+        }
         eprintln!("{name}: starting the daemon ...");
         let started = Instant::now();
         let mut daemon = Daemon::spawn(options);
         daemon.wait_ready(READY_DEADLINE);
         let ready_after = started.elapsed();
         daemon.enrol(&self.client, None);
-        Ok(Site { daemon, mesh, shape, ready_after, _bpffs: bpffs, cgroup })
+        Ok(Site { daemon, mesh, shape, ready_after, _control: control, _bpffs: bpffs, cgroup })
     }
 
     /// A cgroup that no daemon's programs are attached to.

@@ -1,6 +1,6 @@
 //! The configuration as tables, with Kmesh's columns.
 
-use runtime::api::ConfigDump;
+use runtime::api::{ConfigDump, Origin};
 
 use crate::table::section;
 
@@ -29,6 +29,25 @@ pub fn render(dump: &ConfigDump) -> String {
         section(["NAME", "NAMESPACE", "SCOPE", "ACTION"], policies.collect()),
     ]
     .concat()
+}
+
+/// As [`render`], with where each thing comes from in the place of what it says.
+pub fn render_origins(dump: &ConfigDump) -> String {
+    let row = |kind: &str, namespace: &str, name: &str, origin: &Option<Origin>| {
+        let origin = origin.clone().unwrap_or_default();
+        let in_kernel = if origin.in_kernel { "yes" } else { "no" };
+        let sources = origin.sources.join(",");
+        let name = format!("{namespace}/{name}");
+        [kind.to_owned(), name, in_kernel.to_owned(), origin.version, sources]
+    };
+    let workloads =
+        dump.workloads.iter().map(|it| row("workload", &it.namespace, &it.name, &it.origin));
+    let services =
+        dump.services.iter().map(|it| row("service", &it.namespace, &it.hostname, &it.origin));
+    let policies =
+        dump.policies.iter().map(|it| row("policy", &it.namespace, &it.name, &it.origin));
+    let rows = services.chain(workloads).chain(policies).collect();
+    section(["KIND", "NAME", "IN KERNEL", "VERSION", "SOURCE"], rows)
 }
 
 #[cfg(test)]
@@ -79,6 +98,28 @@ deny   shop        NAMESPACE   DENY
 
 ";
         assert_eq!(render(&dump), expected);
+    }
+
+    #[test]
+    fn origins_are_told_for_each_object() {
+        let origin = Origin {
+            sources: vec!["shop/web.shop.svc.cluster.local".into()],
+            version: "7".into(),
+            in_kernel: true,
+        };
+        let service = ServiceDump {
+            namespace: "shop".into(),
+            hostname: "web".into(),
+            origin: Some(origin),
+            ..ServiceDump::default()
+        };
+        let dump = ConfigDump { services: vec![service], ..ConfigDump::default() };
+        let expected = "\
+KIND      NAME       IN KERNEL   VERSION   SOURCE
+service   shop/web   yes         7         shop/web.shop.svc.cluster.local
+
+";
+        assert_eq!(render_origins(&dump), expected);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use runtime::api::{DnsCapture, DnsStatus, Enrolment, HostStatus, MapFill, ProgramStats, Status};
+use runtime::api::{
+    ControlPlaneStatus, DnsCapture, DnsStatus, Enrolment, HostStatus, MapFill, ProgramStats, Status,
+};
 
 use crate::table;
 
@@ -45,6 +47,9 @@ fn head(status: &Status) -> String {
             format!("{} sent, {} received", connections.bytes_sent, connections.bytes_received),
         ),
     ];
+    if let Some(plane) = &status.config.control_plane {
+        lines.insert(5, ("xds", control_plane(plane)));
+    }
     lines.push(("dns", dns(&status.dns)));
     if connections.events_lost > 0 {
         let lost = format!("{}: the two lines above miss as many", connections.events_lost);
@@ -52,6 +57,19 @@ fn head(status: &Status) -> String {
     }
     let line = |(name, value): &(&str, String)| format!("{:13}{value}", format!("{name}:"));
     lines.iter().map(|pair| format!("{}\n", line(pair).trim_end())).collect()
+}
+
+fn control_plane(plane: &ControlPlaneStatus) -> String {
+    let state = match (plane.connected, plane.error.as_str()) {
+        (true, _) => "connected".to_owned(),
+        (false, "") => "not connected".to_owned(),
+        (false, error) => format!("not connected ({error})"),
+    };
+    let streams = if plane.streams == 1 { "stream" } else { "streams" };
+    format!(
+        "{state}; {} attempts, {} {streams}, {} responses, {} refused",
+        plane.attempts, plane.streams, plane.responses, plane.refused
+    )
 }
 
 fn dns(dns: &DnsStatus) -> String {

@@ -8,6 +8,7 @@ mod affected;
 mod endpoints;
 mod index;
 mod notes;
+mod origins;
 mod rules;
 mod services;
 mod shared;

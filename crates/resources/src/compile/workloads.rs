@@ -97,6 +97,7 @@ fn workload(
         topology: Arc::new(topology),
         health: entry.health,
         services: services.into_iter().collect(),
+        policies: Arc::default(),
     })
 }
 
@@ -121,5 +122,6 @@ fn pod(compiler: &Compiler, registry: &Registry, mentions: &[Mention<'_>]) -> Op
         topology: Arc::new(topology_of_pod(&compiler.snapshot.nodes, first)),
         health,
         services: services.into_iter().collect(),
+        policies: Arc::default(),
     })
 }

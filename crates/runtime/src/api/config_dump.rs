@@ -66,6 +66,9 @@ pub struct WorkloadDump {
     /// `NAMESPACE/NAME` of each policy that names it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_policies: Vec<String>,
+    /// Where it comes from (not a key of Kmesh).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// Region, zone and subzone, each left out when unknown.
@@ -115,6 +118,9 @@ pub struct ServiceDump {
     /// Its endpoints (not a key of Kmesh).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointDump>,
+    /// Where it comes from (not a key of Kmesh).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// One port of a service. The keys are those of Kmesh: protobuf names, not camelCase.
@@ -187,6 +193,26 @@ pub struct PolicyDump {
     pub scope: String,
     /// `ALLOW` or `DENY`.
     pub action: String,
+    /// It decides nothing (not a key of Kmesh).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// The rules, nested as in the policy.
     pub rules: serde_json::Value,
+    /// Where it comes from (not a key of Kmesh).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where something comes from, and whether it is in force (not a key of Kmesh).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Origin {
+    /// `FILE#DOCUMENT` of a directory for each object that has to do with it, or the name of the
+    /// control plane's resource.
+    pub sources: Vec<String>,
+    /// Version of the control plane's resource; a file has none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// It can be dialled by the kernel's maps. For a workload: something leads to its address.
+    pub in_kernel: bool,
 }

@@ -1,3 +1,5 @@
+//! The mesh to resources and back.
+
 use super::*;
 use crate::facts::read_address;
 use crate::{Change, Options, Registry};

@@ -1,3 +1,5 @@
+//! Services and workloads of the wire: read whole, and refused by name.
+
 use prost::Message;
 
 use super::*;
@@ -170,8 +172,7 @@ fn what_has_no_effect_is_told() {
     workload.waypoint = Some(gateway.clone());
     workload.network_gateway = Some(gateway);
     workload.application_tunnel = Some(wire::ApplicationTunnel { protocol: 1, port: 9 });
-    workload.authorization_policies = vec!["shop/deny".into()];
-    let expected = ["waypoint", "network_gateway", "application_tunnel", "authorization_policies"];
+    let expected = ["waypoint", "network_gateway", "application_tunnel"];
     assert_eq!(fields(&read_workload(workload).unwrap().findings), expected);
 }
 

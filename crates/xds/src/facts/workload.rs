@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use model::{Locality, ServiceName, Topology, WorkloadName};
+use model::{Locality, PolicyName, ServiceName, Topology, WorkloadName};
 
 use super::{Reader, gateway_text};
 use crate::details::{self, EndpointDetails};
@@ -39,6 +40,8 @@ pub struct WorkloadFacts {
     pub weight: u32,
     /// Services that it serves, and its ports for each.
     pub services: Vec<(ServiceName, Ports)>,
+    /// Policies whose selector matches it.
+    pub policies: Arc<[PolicyName]>,
     /// What only our own control plane says.
     pub details: EndpointDetails,
     /// What has no effect.
@@ -70,6 +73,8 @@ pub(super) fn read(
     let services = services.collect::<Result<Vec<_>, _>>()?;
     let locality = workload.locality.unwrap_or_default();
     let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+    let policies = workload.authorization_policies.iter().map(|name| policy_name(reader, name));
+    let policies = policies.collect::<Result<_, _>>()?;
     let details = details.unwrap_or_default();
     let default_account = if details.has_no_service_account { "" } else { "default" };
     Ok(WorkloadFacts {
@@ -92,6 +97,7 @@ pub(super) fn read(
         is_healthy,
         weight: workload.capacity.unwrap_or(1),
         services,
+        policies,
         details,
         findings,
     })
@@ -125,6 +131,13 @@ fn service(
     Ok((name, ports))
 }
 
+fn policy_name(reader: &Reader<'_>, text: &str) -> Result<PolicyName, Refusal> {
+    let (namespace, name) = text.split_once('/').ok_or_else(|| {
+        reader.refusal("authorization_policies", format!("{text} is not namespace/name"))
+    })?;
+    Ok(PolicyName::new(namespace, name))
+}
+
 fn findings(reader: &Reader<'_>, workload: &wire::Workload) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut without_effect = |field, message: String| {
@@ -145,10 +158,6 @@ fn findings(reader: &Reader<'_>, workload: &wire::Workload) -> Vec<Finding> {
         if tunnel.protocol() != wire::application_tunnel::Protocol::None {
             without_effect("application_tunnel", "connections are made without it".to_owned());
         }
-    }
-    if !workload.authorization_policies.is_empty() {
-        let names = workload.authorization_policies.join(", ");
-        without_effect("authorization_policies", format!("not enforced: {names}"));
     }
     for extension in workload.extensions.iter().filter(|it| it.name != details::ENDPOINT) {
         without_effect("extensions", format!("{} is not known here", extension.name));

@@ -1,3 +1,5 @@
+//! Resources in any order to the mesh that they describe.
+
 use std::net::IpAddr;
 
 use model::{LoadBalancing, Locality};
@@ -44,6 +46,7 @@ fn pod_facts(name: &str, last: u8, services: &[&str]) -> WorkloadFacts {
         is_healthy: true,
         weight: 1,
         services: services.iter().map(|name| (host(name), ports.clone())).collect(),
+        policies: Arc::default(),
         details: EndpointDetails::default(),
         findings: vec![],
     }

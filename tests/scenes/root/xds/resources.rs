@@ -6,7 +6,7 @@ use testkit::{Daemon, wait_until};
 use xds::wire::workload::WorkloadStatus;
 
 use super::super::bench::{
-    Bench, PATIENCE, VIP, VIP6, WEB, WEB6, assert_has, committed, problems, wait_problems,
+    Bench, PATIENCE, VIP, VIP6, WEB, WEB6, assert_has, committed, problems, success, wait_problems,
 };
 use super::super::load::Load;
 use super::fake::{Fake, garbage, of_pod, of_service, pod, service};
@@ -139,4 +139,34 @@ fn an_unhealthy_workload_takes_no_connections() {
     });
     assert_eq!(bench.answers(WEB, 100)["blue"], 100);
     load.finish();
+}
+
+#[test]
+fn dumps_and_explain_name_the_resource_its_version_and_whether_it_is_in_the_kernel() {
+    let bench = Bench::new("origins", &["red"]);
+    let fake = Fake::new();
+    let idle = of_service(service("headless", &[]));
+    let (web, red) = (web(), serving(&bench, "red"));
+    let (web_version, red_version) = (web.version.clone(), red.version.clone());
+    fake.say([web, red, idle]);
+    let daemon = start(&bench, &fake);
+    let text = success(&daemon.kmeshctl(&["dump", "dual-engine", "--origins"]));
+    let row = |name: &str| {
+        let line = text.lines().find(|line| line.contains(name)).expect("a row");
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let resource = "default/web.default.svc.cluster.local";
+    assert_eq!(row(resource), ["service", resource, "yes", &web_version, resource]);
+    let uid = "Kubernetes//Pod/default/red";
+    assert_eq!(row("default/red "), ["workload", "default/red", "yes", &red_version, uid]);
+    assert_eq!(row("headless")[2], "no", "nothing of it can be dialled");
+    let client = bench.client.netns().display().to_string();
+    let told = success(&daemon.kmeshctl(&["explain", &client, &WEB.to_string()]));
+    assert_has(
+        &told,
+        &[
+            &format!("({resource} version {web_version})"),
+            &format!("({uid} version {red_version})"),
+        ],
+    );
 }

@@ -1,7 +1,8 @@
 //! The page, line by line.
 
 use runtime::api::{
-    ConfigStatus, Connections, Counter, DnsCapture, DnsQueries, DnsStatus, HostStatus, LinkInfo,
+    ConfigStatus, Connections, ControlPlaneStatus, Counter, DnsCapture, DnsQueries, DnsStatus,
+    HostStatus, LinkInfo,
 };
 
 use super::*;
@@ -18,6 +19,7 @@ fn healthy() -> Status {
             services: 3,
             workloads: 5,
             problems: vec![],
+            control_plane: None,
         },
         maps: vec![MapFill {
             name: "km_frontend".into(),
@@ -156,4 +158,18 @@ fn fill_is_rounded_up() {
     assert_eq!(percent(10, 10), "100%");
     assert_eq!(percent(u64::MAX, u64::MAX), "100%");
     assert_eq!(percent(1, 0), "-");
+}
+
+#[test]
+fn a_control_plane_has_a_line_and_its_last_error() {
+    let mut status = Status::default();
+    let mut plane = ControlPlaneStatus { attempts: 3, streams: 1, ..ControlPlaneStatus::default() };
+    plane.error = "connection refused".into();
+    status.config.control_plane = Some(plane.clone());
+    let text = render(&status, &[]);
+    let line = "xds:         not connected (connection refused); 3 attempts, 1 stream, 0 responses, 0 refused";
+    assert!(text.contains(line), "{text}");
+    plane.connected = true;
+    status.config.control_plane = Some(plane);
+    assert!(render(&status, &[]).contains("xds:         connected; 3 attempts"));
 }
