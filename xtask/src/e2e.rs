@@ -40,8 +40,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     exec::run(&mut command, "the scene that failed is named above, with the folder of the logs")
 }
 
+/// The bench in the cluster: programs of release there.
+pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    if !exec::is_root() {
+        bail!("the cluster is made of namespaces, cgroups and containers: run it as root");
+    }
+    let folder = prepared()?;
+    build::programs(true)?;
+    let mut command = Command::new(exec::programs("release")?.join("bench-cluster"));
+    command.env(programs::VARIABLE, folder).current_dir(exec::root()).args(arguments);
+    exec::run(&mut command, "its last lines say why")
+}
+
 /// Packages and programs; returns the folder of the programs.
-pub(crate) fn prepared() -> Result<PathBuf> {
+fn prepared() -> Result<PathBuf> {
     deps::ensure(&[Set::Host, Set::Cluster])?;
     programs::ensure()
 }

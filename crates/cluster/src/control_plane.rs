@@ -13,7 +13,8 @@ use crate::node::Node;
 use crate::programs::Programs;
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
-pub(crate) const API_PORT: u16 = 6443;
+/// Where the API server listens, on the first node.
+pub const API_PORT: u16 = 6443;
 /// The one token that the API server knows; its bearer may do everything.
 const ADMIN_TOKEN: &str = "e2e-admin";
 

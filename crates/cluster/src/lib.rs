@@ -31,6 +31,7 @@ mod worker;
 
 pub use cluster::{Cluster, Options};
 pub use component::Component;
+pub use control_plane::API_PORT;
 pub use dns::ClusterDns;
 pub use istiod::Istiod;
 pub use kubectl::Kubectl;

@@ -29,7 +29,7 @@ pub fn install(world: &mut World) {
     for (namespace, count) in [(MESH, 4), (PLAIN, 2)] {
         let pods = world.pods(namespace, "app", count);
         for pod in pods.iter().filter(|pod| pod.namespace == MESH) {
-            world.mesh.enrol(pod);
+            world.mesh.wait_enrolled(pod);
         }
     }
     for client in ["client-1", "client-2"] {

@@ -9,12 +9,7 @@
     reason = "test code: a scene that meets something unexpected stops there"
 )]
 
-mod fixture;
-mod load;
-mod mesh;
-mod pod;
 mod scenes;
-mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -24,8 +19,10 @@ use std::time::Instant;
 use clap::Parser;
 use testkit::Interrupt;
 
+use e2e::fixture;
+use e2e::world::World;
+
 use crate::scenes::{Scene, all};
-use crate::world::World;
 
 #[derive(Parser)]
 #[command(name = "e2e", about = "Scenes in a real Kubernetes under a real istiod")]

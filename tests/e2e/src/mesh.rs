@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster::image::Image;
 use cluster::istiod::{SERVER_NAME, XDS_PORT};
-use cluster::{Cluster, Kubectl};
+use cluster::{API_PORT, Cluster, Kubectl};
 use serde_json::Value;
 use testkit::{binary, wait_until};
 
@@ -31,6 +31,7 @@ impl Mesh {
             let programs = [
                 (binary("kmesh-daemon"), "/usr/bin/kmesh-daemon"),
                 (binary("kmeshctl"), "/usr/bin/kmeshctl"),
+                (binary("kmesh-cni"), "/usr/bin/kmesh-cni"),
             ];
             let image = Image {
                 name: IMAGE,
@@ -40,7 +41,7 @@ impl Mesh {
                 cmd: &[],
             };
             cluster.add_image(&image);
-            kubectl.apply(&manifest(&format!("{}:{XDS_PORT}", cluster.nodes[0].v4)));
+            kubectl.apply(&manifest(cluster));
         }
         let mut mesh = Self { kubectl: kubectl.clone(), pods: BTreeMap::new() };
         mesh.wait_ready();
@@ -80,16 +81,19 @@ impl Mesh {
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"))
     }
 
-    /// Enrols a pod by the process of its container.
+    /// Waits until a pod is enrolled.
     #[track_caller]
-    pub fn enrol(&self, pod: &Pod) {
+    pub fn wait_enrolled(&self, pod: &Pod) {
         wait_until(&format!("{} to be enrolled", pod.name), READY_DEADLINE, || {
-            let workload = format!("{}/{}", pod.namespace, pod.name);
-            let has_pod = |text: &str| text.contains(&pod.uid);
-            let process = process("cluster-app", has_pod).ok_or("it has no process")?;
-            let pid = process.in_node.to_string();
-            self.kmeshctl(&pod.node, &["enroll", "--pid", &pid, "--workload", &workload])
+            self.is_enrolled(pod)
         });
+    }
+
+    /// Whether the daemon of its node has it.
+    pub fn is_enrolled(&self, pod: &Pod) -> bool {
+        let workload = format!("{}/{}", pod.namespace, pod.name);
+        let status = self.kmeshctl(&pod.node, &["status"]).unwrap_or_default();
+        status.split_whitespace().any(|word| word == workload)
     }
 
     /// Ends the daemons in order, one node after the other, and starts new ones.
@@ -135,24 +139,6 @@ impl Mesh {
     }
 }
 
-/// A process that runs in a node.
-struct Process {
-    /// Its number there.
-    in_node: u32,
-}
-
-/// The first process of this name whose cgroups are as wanted.
-fn process(name: &str, is_wanted: impl Fn(&str) -> bool) -> Option<Process> {
-    let found = processes(name).into_iter().find(|pid| {
-        is_wanted(&std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default())
-    })?;
-    let status = std::fs::read_to_string(format!("/proc/{found}/status")).ok()?;
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    // Here, in the node, in the pod.
-    let in_node = numbers.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Process { in_node })
-}
-
 /// Processes of this name, in the numbers of this process.
 fn processes(name: &str) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -164,7 +150,10 @@ fn processes(name: &str) -> Vec<u32> {
     named.collect()
 }
 
-fn manifest(xds_address: &str) -> String {
+/// Without kube-proxy, a daemon on the node's network reaches no cluster IP: it is told where the API server
+/// and istiod are.
+fn manifest(cluster: &Cluster) -> String {
+    let first = cluster.nodes[0].v4;
     format!(
         "apiVersion: v1
 kind: Namespace
@@ -173,6 +162,19 @@ metadata: {{name: {NAMESPACE}}}
 apiVersion: v1
 kind: ServiceAccount
 metadata: {{name: kmesh, namespace: {NAMESPACE}}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: kmesh}}
+rules:
+- {{apiGroups: [''], resources: [pods, namespaces, nodes], verbs: [get, list, watch]}}
+- {{apiGroups: [''], resources: [pods], verbs: [patch]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: kmesh}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kmesh}}
+subjects: [{{kind: ServiceAccount, name: kmesh, namespace: {NAMESPACE}}}]
 ---
 apiVersion: apps/v1
 kind: DaemonSet
@@ -194,8 +196,10 @@ spec:
         args: [--cgroup2-path=/host/cgroup/unified]
         securityContext: {{privileged: true}}
         env:
-        - {{name: XDS_ADDRESS, value: 'https://{xds_address}'}}
+        - {{name: XDS_ADDRESS, value: 'https://{first}:{XDS_PORT}'}}
         - {{name: XDS_SERVER_NAME, value: {SERVER_NAME}}}
+        - {{name: KUBERNETES_SERVICE_HOST, value: '{first}'}}
+        - {{name: KUBERNETES_SERVICE_PORT, value: '{API_PORT}'}}
         - {{name: NODE_NAME, valueFrom: {{fieldRef: {{fieldPath: spec.nodeName}}}}}}
         - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
         - {{name: POD_NAMESPACE, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}
@@ -205,12 +209,18 @@ spec:
         - {{name: bpf, mountPath: /sys/fs/bpf}}
         - {{name: cgroup, mountPath: /host/cgroup}}
         - {{name: run, mountPath: /run/kmesh}}
+        - {{name: cni-configuration, mountPath: /etc/cni/net.d}}
+        - {{name: cni-plugins, mountPath: /opt/cni/bin}}
+        - {{name: netns, mountPath: /run/netns, mountPropagation: HostToContainer}}
         - {{name: root-cert, mountPath: /var/run/secrets/istio}}
         - {{name: token, mountPath: /var/run/secrets/tokens}}
       volumes:
       - {{name: bpf, hostPath: {{path: /sys/fs/bpf}}}}
       - {{name: cgroup, hostPath: {{path: /sys/fs/cgroup}}}}
       - {{name: run, hostPath: {{path: /run/kmesh, type: DirectoryOrCreate}}}}
+      - {{name: cni-configuration, hostPath: {{path: /etc/cni/net.d}}}}
+      - {{name: cni-plugins, hostPath: {{path: /opt/cni/bin}}}}
+      - {{name: netns, hostPath: {{path: /run/netns, type: DirectoryOrCreate}}}}
       - {{name: root-cert, configMap: {{name: istio-ca-root-cert}}}}
       - name: token
         projected:

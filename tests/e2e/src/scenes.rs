@@ -3,13 +3,14 @@
 mod churn;
 mod control_plane;
 mod entries;
+mod labels;
 mod lifecycle;
 mod names;
 mod probes;
 mod services;
 mod telemetry;
 
-use crate::world::World;
+use e2e::world::World;
 
 /// One scene.
 pub struct Scene {
@@ -77,6 +78,14 @@ pub fn all() -> Vec<Scene> {
             an_entry_that_is_removed_is_refused_or_unknown,
             |
             an_endpoint_is_looked_up_by_its_name,
+        ),
+        scenes!(labels:
+            a_pod_is_enrolled_before_its_first_container_starts,
+            a_label_of_a_pod_takes_it_in_and_lets_it_go_under_load,
+            a_pod_that_says_none_is_left_alone_and_comes_back,
+            a_label_of_a_namespace_takes_in_its_running_pods,
+            a_pod_of_the_hosts_network_is_not_enrolled,
+            |
         ),
         scenes!(lifecycle:
             a_rollout_loses_no_connection,

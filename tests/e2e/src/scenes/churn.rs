@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use testkit::wait_until;
 
 use super::services::cluster_ips;
-use crate::fixture::{self, MESH};
-use crate::world::{PATIENCE, World};
+use e2e::fixture::{self, MESH};
+use e2e::world::{PATIENCE, World};
 
 /// How often the address changes hands.
 const ROUNDS: usize = 3;

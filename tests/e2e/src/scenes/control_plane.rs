@@ -7,9 +7,9 @@ use cluster::app::LoadKind;
 use testkit::wait_until;
 
 use super::services::{clients, cluster_ips};
-use crate::fixture::{self, MESH};
-use crate::load::Load;
-use crate::world::{PATIENCE, World};
+use e2e::fixture::{self, MESH};
+use e2e::load::Load;
+use e2e::world::{PATIENCE, World};
 
 const EVERY_MS: u64 = 4;
 /// How long istiod is away. A node that asks once a second at most asks so often at most.

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::fixture::{MESH, PLAIN};
-use crate::world::World;
+use e2e::fixture::{MESH, PLAIN};
+use e2e::world::World;
 
 use super::services::clients;
 
@@ -120,7 +120,7 @@ pub fn an_endpoint_is_looked_up_by_its_name(world: &mut World) {
     }
     world.kubectl().apply(&entry("looked-up", "looked-up.example.test", &spec("later")));
     for client in clients(world) {
-        testkit::wait_until("the other name's address", crate::world::PATIENCE, || {
+        testkit::wait_until("the other name's address", e2e::world::PATIENCE, || {
             let answer = client.ask("240.0.7.4:80")?;
             if answer.pod == "web-v1" { Ok(()) } else { Err(answer.pod) }
         });

@@ -6,9 +6,9 @@ use cluster::app::{LoadCounts, LoadKind};
 use cluster::image::IMAGE;
 
 use super::services::{clients, cluster_ips};
-use crate::fixture::{self, MESH};
-use crate::load::Load;
-use crate::world::World;
+use e2e::fixture::{self, MESH};
+use e2e::load::Load;
+use e2e::world::World;
 
 /// Pause of a client between two connections.
 const EVERY_MS: u64 = 4;

@@ -6,8 +6,8 @@ use cluster::app::Request;
 use testkit::wait_until;
 
 use super::services::{clients, cluster_ips};
-use crate::fixture::MESH;
-use crate::world::{PATIENCE, World};
+use e2e::fixture::MESH;
+use e2e::world::{PATIENCE, World};
 
 pub fn every_form_of_a_services_name_is_known(world: &mut World) {
     let mut expected = cluster_ips(world, MESH, "web");

@@ -4,8 +4,8 @@ use cluster::app::Request;
 use cluster::image::IMAGE;
 use testkit::wait_until;
 
-use crate::fixture::MESH;
-use crate::world::{PATIENCE, World};
+use e2e::fixture::MESH;
+use e2e::world::{PATIENCE, World};
 
 /// How many probes must have passed; one that fails restarts the container or takes it out.
 const PROBES: usize = 4;
@@ -29,7 +29,7 @@ spec:
     );
     world.kubectl().apply(&yaml);
     let pod = world.pod(MESH, "probed");
-    world.mesh.enrol(&pod);
+    world.mesh.wait_enrolled(&pod);
     let seen = || pod.tell(&Request::Records).records.len();
     let before = seen();
     // The recorder notes each of the kubelet's connections to its port.

@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use cluster::app::{Answer, Request};
 use testkit::wait_until;
 
-use crate::fixture::{MESH, PLAIN};
-use crate::pod::Pod;
-use crate::world::{PATIENCE, World};
+use e2e::fixture::{MESH, PLAIN};
+use e2e::pod::Pod;
+use e2e::world::{PATIENCE, World};
 
 /// So many that each of two pods is met, but for one run in a million million.
 const MANY: u32 = 40;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use testkit::wait_until;
 
 use super::services::cluster_ips;
-use crate::fixture::MESH;
-use crate::world::{PATIENCE, World};
+use e2e::fixture::MESH;
+use e2e::world::{PATIENCE, World};
 
 const CONNECTIONS: u32 = 50;
 

@@ -30,8 +30,11 @@ fn main() -> ExitCode {
         // How long it goes on after it was asked to end, so that everybody hears of its end in time.
         ["serve", drain_ms] => serve(Duration::from_millis(drain_ms.parse().unwrap())),
         ["tell"] => return ask_the_agent(),
+        ["ask", to] => return ask_once(to),
         _ => {
-            eprintln!("cluster-app pause | serve [DRAIN_MILLISECONDS] | tell <REQUEST");
+            eprintln!(
+                "cluster-app pause | serve [DRAIN_MILLISECONDS] | ask HOST:PORT | tell <REQUEST"
+            );
             return ExitCode::FAILURE;
         }
     }
@@ -55,6 +58,13 @@ fn blocked() -> SigSet {
 
 fn wait_for_the_end(signals: SigSet) {
     let _ = signals.wait();
+}
+
+/// One connection, at once.
+fn ask_once(to: &str) -> ExitCode {
+    let answer = client::ask(to, None);
+    println!("{answer:?}");
+    if answer.error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn ask_the_agent() -> ExitCode {
