@@ -70,7 +70,7 @@ impl Cluster {
         let nodes: Vec<Node> = (1..=NODES).map(node).collect();
         network::connect(&nodes);
         clock.lap("two nodes as namespaces");
-        let images = [test_image().write(dir.path())];
+        let images = [write_test_image(dir.path())];
         clock.lap("image of the test pods");
         let first = &nodes[0];
         let folder = dir.path().join("control-plane");
@@ -176,20 +176,17 @@ impl Cluster {
     }
 }
 
-/// The programs that a test pod may run.
+/// Writes the image of test pods, with the programs that they may run, below `folder`.
 #[track_caller]
-fn test_image() -> Image<'static> {
-    static PROGRAMS: std::sync::OnceLock<[(PathBuf, &str); 3]> = std::sync::OnceLock::new();
-    let programs = PROGRAMS.get_or_init(|| {
-        [
-            (binary("cluster-app"), "/cluster-app"),
-            ("/usr/sbin/nginx".into(), "/usr/sbin/nginx"),
-            ("/usr/bin/curl".into(), "/usr/bin/curl"),
-        ]
-    });
-    Image {
+pub fn write_test_image(folder: &Path) -> PathBuf {
+    let programs = [
+        (binary("cluster-app"), "/cluster-app"),
+        ("/usr/sbin/nginx".into(), "/usr/sbin/nginx"),
+        ("/usr/bin/curl".into(), "/usr/bin/curl"),
+    ];
+    let image = Image {
         name: IMAGE,
-        programs,
+        programs: &programs,
         files: &[
             ("/etc/passwd", "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"),
             ("/etc/group", "root:x:0:\nnogroup:x:65534:\n"),
@@ -197,7 +194,8 @@ fn test_image() -> Image<'static> {
         ],
         entrypoint: &["/cluster-app"],
         cmd: &["pause"],
-    }
+    };
+    image.write(folder)
 }
 
 /// Removes what clusters left whose process was killed: files and empty cgroups, for all else ended with it.

@@ -29,7 +29,7 @@ mod programs;
 mod proxy;
 mod worker;
 
-pub use cluster::{Cluster, Options};
+pub use cluster::{Cluster, Options, write_test_image};
 pub use component::Component;
 pub use control_plane::API_PORT;
 pub use dns::ClusterDns;
@@ -38,3 +38,4 @@ pub use kubectl::Kubectl;
 pub use node::Node;
 pub use programs::Programs;
 pub use proxy::KubeProxy;
+pub use worker::NODE_LABEL;

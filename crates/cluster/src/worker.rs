@@ -16,8 +16,10 @@ const SOCKET: &str = "/run/containerd/containerd.sock";
 /// Where Debian has the plugins of package containernetworking-plugins.
 const PLUGINS: &str = "/usr/lib/cni";
 const PLUGINS_USED: [&str; 3] = ["bridge", "host-local", "loopback"];
-/// The file that a CNI plugin of ours is added to.
-pub(crate) const CONFLIST: &str = "/etc/cni/net.d/10-cluster.conflist";
+/// The one network configuration of a node; a CNI plugin of ours adds itself to it.
+const CONFLIST: &str = "/etc/cni/net.d/10-cluster.conflist";
+/// Numbers the two nodes that tests place pods on, from 1.
+pub const NODE_LABEL: &str = "kmesh.net/e2e-node";
 
 /// The programs of one node. Kubelet is dropped before the runtime.
 #[derive(Debug)]
@@ -56,8 +58,9 @@ impl Worker {
         command.arg(format!("--hostname-override={}", node.name));
         command.arg(format!("--node-ip={},{}", node.v4, node.v6));
         command.arg(format!(
-            "--node-labels=topology.kubernetes.io/region=region,topology.kubernetes.io/zone=zone{}",
-            node.index
+            "--node-labels={NODE_LABEL}={index},topology.kubernetes.io/region=region,\
+             topology.kubernetes.io/zone=zone{index}",
+            index = node.index
         ));
         let kubelet = Component::start(&name("kubelet"), logs, command);
         Self { kubelet, containerd }

@@ -5,6 +5,7 @@
 //!   namespace plain, not:       outsider on node1; server on node2
 //! ```
 
+use cluster::NODE_LABEL;
 use cluster::image::IMAGE;
 
 use crate::world::World;
@@ -48,7 +49,7 @@ metadata:
   namespace: {namespace}
   labels: {{app: {app}, version: {name}}}
 spec:
-  nodeSelector: {{kubernetes.io/hostname: node{node}}}
+  nodeSelector: {{{NODE_LABEL}: '{node}'}}
   terminationGracePeriodSeconds: 1
   containers:
   - {{name: app, image: '{IMAGE}', imagePullPolicy: Never, args: [serve],

@@ -35,6 +35,9 @@ struct Arguments {
     /// Only say which scenes there are
     #[arg(long)]
     list: bool,
+    /// Only write the image of the test pods to this folder, for the nodes of a cluster of yours
+    #[arg(long, value_name = "FOLDER")]
+    save_image: Option<PathBuf>,
     /// Leave the cluster up until Enter is pressed
     #[arg(long)]
     keep: bool,
@@ -42,6 +45,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.save_image {
+        std::fs::create_dir_all(folder).expect("make the folder");
+        println!("{}", cluster::write_test_image(folder).display());
+        return ExitCode::SUCCESS;
+    }
     let scenes: Vec<Scene> = all()
         .into_iter()
         .filter(|scene| {

@@ -80,12 +80,12 @@ pub fn all() -> Vec<Scene> {
             an_endpoint_is_looked_up_by_its_name,
         ),
         scenes!(labels:
+            |
             a_pod_is_enrolled_before_its_first_container_starts,
             a_label_of_a_pod_takes_it_in_and_lets_it_go_under_load,
             a_pod_that_says_none_is_left_alone_and_comes_back,
             a_label_of_a_namespace_takes_in_its_running_pods,
             a_pod_of_the_hosts_network_is_not_enrolled,
-            |
         ),
         scenes!(lifecycle:
             a_rollout_loses_no_connection,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, Kubectl, Options};
+use cluster::{Cluster, Kubectl, NODE_LABEL, Options};
 use serde_json::Value;
 
 use crate::mesh::Mesh;
@@ -33,6 +33,9 @@ impl World {
         };
         let kubectl =
             cluster.as_ref().map_or_else(Kubectl::of_env, |cluster| cluster.kubectl().clone());
+        if cluster.is_none() {
+            number_nodes(&kubectl);
+        }
         let clock = Instant::now();
         let mesh = Mesh::install(cluster.as_ref(), &kubectl);
         println!("{:>7.1} s  daemons ready", clock.elapsed().as_secs_f64());
@@ -110,5 +113,17 @@ impl World {
         let mut command = self.kubectl.command();
         command.args(["get", "pods", "-A"]);
         println!("{command:?}\npress Enter to remove the cluster");
+    }
+}
+
+/// Pods are placed on two nodes by number: the first two of a foreign cluster get one.
+fn number_nodes(kubectl: &Kubectl) {
+    let list = kubectl.get(&["nodes"]);
+    let names = list["items"].as_array().into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(|node| node["metadata"]["name"].as_str()).collect();
+    assert!(names.len() >= 2, "the scenes need two nodes, and there are: {names:?}");
+    for (index, name) in names.iter().take(2).enumerate() {
+        let label = format!("{NODE_LABEL}={}", index + 1);
+        kubectl.run(&["label", "--overwrite", "node", name, &label]);
     }
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cluster::NODE_LABEL;
 use cluster::Node;
 use cluster::app::Request;
 use cluster::image::IMAGE;
@@ -192,7 +193,7 @@ apiVersion: v1
 kind: Pod
 metadata: {{name: {name}, namespace: {NAMESPACE}, labels: {{istio.io/dataplane-mode: {label}}}}}
 spec:
-  nodeSelector: {{kubernetes.io/hostname: node1}}
+  nodeSelector: {{{NODE_LABEL}: '1'}}
   containers:
   - {{name: app, image: '{IMAGE}', imagePullPolicy: Never, args: [serve],
      readinessProbe: {{httpGet: {{port: 8081}}, periodSeconds: 1}}}}
@@ -218,7 +219,7 @@ apiVersion: v1
 kind: Pod
 metadata: {{name: server, namespace: {NAMESPACE}, labels: {{app: server}}}}
 spec:
-  nodeSelector: {{kubernetes.io/hostname: node1}}
+  nodeSelector: {{{NODE_LABEL}: '1'}}
   containers:
   - name: nginx
     image: {IMAGE}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use cluster::NODE_LABEL;
 use cluster::app::LoadKind;
 use cluster::image::IMAGE;
 use testkit::wait_until;
@@ -32,7 +33,7 @@ kind: Pod
 metadata: {{name: hasty-{index}, namespace: {MESH}, labels: {{app: hasty}}}}
 spec:
   restartPolicy: Never
-  nodeSelector: {{kubernetes.io/hostname: node{node}}}
+  nodeSelector: {{{NODE_LABEL}: '{node}'}}
   containers:
   - {{name: app, image: '{IMAGE}', imagePullPolicy: Never, args: [ask, '{to}']}}
 "
@@ -105,7 +106,7 @@ metadata: {{name: on-the-host, namespace: {MESH}, labels: {{app: on-the-host}}}}
 spec:
   hostNetwork: true
   terminationGracePeriodSeconds: 1
-  nodeSelector: {{kubernetes.io/hostname: node1}}
+  nodeSelector: {{{NODE_LABEL}: '1'}}
   containers:
   - {{name: app, image: '{IMAGE}', imagePullPolicy: Never, args: [pause]}}
 "
