@@ -4,7 +4,7 @@
 # A shell that was not started as a login shell may miss these.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
-.PHONY: help demo demo-clean test bench build clean bootstrap
+.PHONY: help demo demo-clean test e2e bench build clean bootstrap
 
 help:
 	@echo 'make demo           show the mesh at work on this machine, then remove everything (root)'
@@ -13,6 +13,8 @@ help:
 	@echo 'make demo VM=1      the same inside a virtual machine: needs neither root nor BPF'
 	@echo 'make demo VM=6.1    the same there on Linux 6.1; VM=1 is the newest supported one'
 	@echo 'make test           run every test, on older kernels too (root)'
+	@echo 'make e2e            run the scenes in a real Kubernetes under a real istiod (root); NAME=x for some'
+	@echo 'make e2e KUBECONFIG=FILE   the same in a cluster of yours; see docs/e2e.md'
 	@echo 'make bench          run the benches (root); NAME=x for one of them'
 	@echo 'make build          build the programs for release'
 	@echo 'make clean          remove what was built'
@@ -27,6 +29,9 @@ demo-clean:
 
 test: bootstrap
 	@cargo xtask deps && cargo xtask test
+
+e2e: bootstrap
+	@$(if $(KUBECONFIG),KUBECONFIG=$(KUBECONFIG) )cargo xtask e2e $(NAME)
 
 bench: bootstrap
 	@cargo xtask bench $(NAME)

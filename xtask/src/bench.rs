@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::deps::{self, Set};
-use crate::{build, exec};
+use crate::{build, e2e, exec};
 
 const PACKAGE: &str = "benches";
 
@@ -18,14 +18,20 @@ pub(crate) struct Arguments {
     rest: Vec<String>,
 }
 
+/// The bench that needs a cluster; it runs when it is asked for by name.
+const IN_CLUSTER: &str = "cluster";
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.name.as_deref() == Some(IN_CLUSTER) {
+        return e2e::bench(&arguments.rest);
+    }
     let all = names()?;
     let chosen: Vec<&String> = match &arguments.name {
         Some(name) => all.iter().filter(|bench| *bench == name).collect(),
         None => all.iter().collect(),
     };
     if chosen.is_empty() {
-        bail!("no such bench; there are: {}", all.join(", "));
+        bail!("no such bench; there are: {}, {IN_CLUSTER}", all.join(", "));
     }
     if !exec::is_root() {
         bail!("benches make network namespaces and load BPF programs: run them as root");

@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// Leave out those of virtual machines
     #[arg(long)]
     no_vm: bool,
+    /// With those of the test cluster
+    #[arg(long)]
+    cluster: bool,
 }
 
 /// What a package is for.
@@ -25,6 +28,8 @@ pub(crate) enum Set {
     Host,
     /// Virtual machines.
     Vm,
+    /// The Kubernetes of the end-to-end tests.
+    Cluster,
 }
 
 /// One package, what it is for, and a file that shows that it is there, however it was installed.
@@ -64,6 +69,12 @@ const NEEDS: &[Need] = &[
     need("nftables", "the kernel NAT that the benches compare with", Program("nft")),
     vm("qemu-system-x86", "runs the virtual machines", Program("qemu-system-x86_64")),
     vm("kmod", "lists and loads the modules of their kernels", Program("depmod")),
+    cluster("etcd-server", "the API server's store", Program("etcd")),
+    cluster("containerd", "runs the pods", Program("containerd")),
+    cluster("runc", "runs their containers", Program("runc")),
+    cluster("containernetworking-plugins", "the pods' network", File("/usr/lib/cni/bridge")),
+    cluster("openssl", "makes the key of service accounts", Program("openssl")),
+    cluster("binutils", "makes programs small for images (strip)", Program("strip")),
     vm("debian-archive-keyring", "the keys that their packages are signed with", File(KEYRING)),
 ];
 
@@ -88,9 +99,15 @@ const fn vm(package: &'static str, why: &'static str, proof: Proof) -> Need {
     Need { set: Set::Vm, package, why, proof }
 }
 
+const fn cluster(package: &'static str, why: &'static str, proof: Proof) -> Need {
+    Need { set: Set::Cluster, package, why, proof }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let all: &[Set] = &[Set::Host, Set::Vm];
-    let needs = needs(if arguments.no_vm { &all[..1] } else { all });
+    let mut sets = vec![Set::Host];
+    sets.extend((!arguments.no_vm).then_some(Set::Vm));
+    sets.extend(arguments.cluster.then_some(Set::Cluster));
+    let needs = needs(&sets);
     let missing = missing(&needs);
     if missing.is_empty() {
         exec::say(&format!("deps: all {} packages are there", needs.len()));

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo;
 mod deps;
+mod e2e;
 mod exec;
 mod fuzz;
 mod rings;
@@ -36,6 +37,8 @@ enum Command {
     Test(rings::Arguments),
     /// What CI runs: deps, then test
     Ci,
+    /// Runs the scenes in a real Kubernetes under a real istiod, or in the cluster of KUBECONFIG
+    E2e(e2e::Arguments),
     /// Shows the mesh at work on this machine, and removes everything it made
     Demo(demo::Arguments),
     /// libFuzzer on one decoder of bytes from outside
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => rings::run(&arguments),
         Command::Ci => deps::run(&deps::Arguments::default())
             .and_then(|()| rings::run(&rings::Arguments::default())),
+        Command::E2e(arguments) => e2e::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -11,7 +11,10 @@ use nix::unistd::Pid;
 use crate::wait::try_until;
 
 /// Runs to the end and returns standard output, or what went wrong.
-pub(crate) fn output(command: &mut Command, stdin: &str) -> Result<String, String> {
+///
+/// # Errors
+/// The command line, its exit status, and what it wrote.
+pub fn output(command: &mut Command, stdin: &str) -> Result<String, String> {
     let shown = format!("{command:?}");
     let mut child = command
         .stdin(Stdio::piped())
@@ -33,39 +36,45 @@ pub(crate) fn output(command: &mut Command, stdin: &str) -> Result<String, Strin
 }
 
 /// As [`output`], for what cannot fail but by a defect of the bench or a missing privilege.
+///
+/// # Panics
+/// When it fails all the same.
 #[track_caller]
-pub(crate) fn must(command: &mut Command, stdin: &str) -> String {
+pub fn must(command: &mut Command, stdin: &str) -> String {
     output(command, stdin).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A child in a process group of its own, so that Ctrl-C reaches the bench first and its Drop ends
 /// the child, with everything the child started.
 #[derive(Debug)]
-pub(crate) struct OwnChild {
+pub struct OwnChild {
     child: Child,
     ended: bool,
 }
 
 impl OwnChild {
-    pub(crate) fn spawn(command: &mut Command) -> Self {
+    /// Starts it, with nothing on standard input.
+    #[track_caller]
+    pub fn spawn(command: &mut Command) -> Self {
         let child = command.process_group(0).stdin(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Self { child, ended: false }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Process id, which is also the number of its group.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The exit status, when it ended by itself.
-    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
+    pub fn exited(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().unwrap_or_else(|e| panic!("wait for a child: {e}"));
         self.ended |= status.is_some();
         status
     }
 
     /// SIGTERM, and its exit status; `None` when it did not end before `deadline` and was killed.
-    pub(crate) fn terminate(&mut self, deadline: Duration) -> Option<ExitStatus> {
+    pub fn terminate(&mut self, deadline: Duration) -> Option<ExitStatus> {
         if !self.ended {
             // ESRCH only: it ended between the look and the signal.
             let _ = kill(self.nix_pid(), Signal::SIGTERM);
@@ -75,8 +84,19 @@ impl OwnChild {
         status
     }
 
+    /// SIGTERM to the whole group, and waits until it is empty; what is left at `deadline` is killed. For a
+    /// child that has only entered a namespace for the process that matters.
+    pub fn terminate_group(&mut self, deadline: Duration) {
+        let group = self.nix_pid();
+        // ESRCH only: nothing of the group is left.
+        let _ = killpg(group, Signal::SIGTERM);
+        let gone = || self.exited().is_some() && killpg(group, None).is_err();
+        let _ = try_until(deadline, gone);
+        self.kill();
+    }
+
     /// SIGKILL to the whole group, and waits for the child.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         // ESRCH only: nothing of the group is left.
         let _ = killpg(self.nix_pid(), Signal::SIGKILL);
         let _ = self.child.wait();

@@ -64,7 +64,7 @@ pub(crate) fn owner(name: &str) -> Option<u32> {
 }
 
 /// Whether `name` starts with `prefix` and was made by a process that is gone.
-pub(crate) fn is_leftover(name: &str, prefix: &str) -> bool {
+pub fn is_leftover(name: &str, prefix: &str) -> bool {
     name.starts_with(prefix)
         && owner(name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }

@@ -53,7 +53,10 @@ pub fn wait_until<P: Polled>(what: &str, deadline: Duration, look: impl FnMut() 
 }
 
 /// As [`wait_until`], but the last state comes back instead of a panic. For Drop.
-pub(crate) fn try_until<P: Polled>(
+///
+/// # Errors
+/// The state that was seen last.
+pub fn try_until<P: Polled>(
     deadline: Duration,
     mut look: impl FnMut() -> P,
 ) -> Result<P::Value, String> {

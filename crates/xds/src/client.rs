@@ -28,8 +28,9 @@ pub const DEFAULT_TOKEN: &str = "/var/run/secrets/tokens/istio-token";
 pub const RESPONSE_BYTES_MAX: usize = 1 << 30;
 /// How long a connection may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// How often a silent connection is asked whether it lives.
-const KEEPALIVE_PERIOD: Duration = Duration::from_secs(10);
+/// How often a silent connection is asked whether it lives. istiod, whose own period this is, ends a connection
+/// that asks more often than every 15 s.
+const KEEPALIVE_PERIOD: Duration = Duration::from_secs(30);
 /// How long it may take to answer that.
 const KEEPALIVE_DEADLINE: Duration = Duration::from_secs(10);
 /// A stream that lived so long was a success: the next attempt does not wait longer than the first.

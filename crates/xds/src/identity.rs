@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value};
+use prost_types::{Struct, Value};
 
 use crate::wire::discovery::Node;
 
@@ -41,11 +41,11 @@ impl Identity {
             "{ROLE}~{instance_ip}~{pod_name}.{pod_namespace}~{pod_namespace}.svc.cluster.local"
         );
         let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
-        let ips = ListValue { values: vec![text(&instance_ip.to_string())] };
         let fields = [
             ("NAMESPACE", text(pod_namespace)),
             ("CLUSTER_ID", text(&self.cluster_id)),
-            ("INSTANCE_IPS", Value { kind: Some(Kind::ListValue(ips)) }),
+            // A list to Istio, which it writes as one string with commas; it refuses a list of JSON.
+            ("INSTANCE_IPS", text(&instance_ip.to_string())),
             ("MESH_ID", text(&self.mesh_id)),
             ("NETWORK", text(&self.network)),
             ("NODE_NAME", text(&self.node_name)),
@@ -79,5 +79,6 @@ mod tests {
         );
         let fields = node.metadata.unwrap().fields;
         assert_eq!(fields["NODE_NAME"].kind, Some(Kind::StringValue("n1".into())));
+        assert_eq!(fields["INSTANCE_IPS"].kind, Some(Kind::StringValue("192.0.2.7".into())));
     }
 }

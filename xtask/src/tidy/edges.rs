@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dns", &["model", "runtime"]),
     ("xds", &["model", "runtime"]),
     ("testkit", &[]),
+    ("cluster", &["testkit"]),
     (
         "kmesh-daemon",
         &[
@@ -41,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kmeshctl", &["abi", "runtime"]),
     ("fuzz", &["resources", "xds"]),
     ("scenes", &["testkit"]),
+    ("e2e", &["cluster", "testkit"]),
     ("benches", &["abi", "testkit"]),
     ("xtask", &["testkit"]),
 ];

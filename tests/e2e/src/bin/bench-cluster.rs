@@ -1,0 +1,263 @@
+//! `cargo xtask bench cluster`: pod to ClusterIP in the real cluster, through the mesh, through kube-proxy in
+//! nftables mode, and to the pod's own address without either. Interleaved in one run, printed as ratios.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that meets something unexpected stops there"
+)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cluster::NODE_LABEL;
+use cluster::Node;
+use cluster::app::Request;
+use cluster::image::IMAGE;
+use e2e::pod::Pod;
+use e2e::world::{PATIENCE, World};
+use testkit::{table, wait_until};
+
+/// Where the server is, and one client in the mesh and one outside of it.
+const NAMESPACE: &str = "bench";
+const PORT: u16 = 80;
+
+#[derive(Parser)]
+#[command(name = "bench-cluster", about = "Requests and connects per second in a real cluster")]
+struct Arguments {
+    /// How often each way is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// How long one measurement takes, in milliseconds
+    #[arg(long, default_value_t = 2000)]
+    duration_ms: u64,
+    /// Clients at once
+    #[arg(long, default_value_t = 4)]
+    threads: u32,
+    /// Where the logs of every component go
+    #[arg(long, default_value = "target/e2e-logs")]
+    logs: PathBuf,
+}
+
+/// A way from a pod to the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the pod's address, from outside of the mesh.
+    Direct,
+    /// To the cluster IP, through us.
+    Mesh,
+    /// To the cluster IP, through kube-proxy's rules, from outside of the mesh.
+    KubeProxy,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Direct, Self::Mesh, Self::KubeProxy];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Mesh => "kmesh",
+            Self::KubeProxy => "kube-proxy",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    std::fs::create_dir_all(&arguments.logs).unwrap();
+    let world = World::start(&arguments.logs.canonicalize().unwrap());
+    let bench = Bench::set_up(&world);
+    let Arguments { rounds, duration_ms, threads, .. } = arguments;
+    println!(
+        "\npod to one nginx on the same node, {rounds} rounds of {duration_ms} ms, {threads} clients; \
+         conntrack forgets connections that ended after 2 s"
+    );
+    let mut good = true;
+    for (what, connects, bound) in [("requests/s", false, 0.98), ("connects/s", true, 0.95)] {
+        good &= judge(what, bound, &bench.measure(&arguments, connects));
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints the ratios, and returns whether they hold.
+fn judge(what: &str, bound: f64, rates: &[(Way, f64)]) -> bool {
+    let [direct, mesh, proxy] = Way::ALL.map(|way| median(rates, way));
+    let row = |(way, rate): (Way, f64)| {
+        [way.name().to_owned(), format!("{rate:.0}"), format!("{:.3}", rate / direct)]
+    };
+    let rows: Vec<_> = Way::ALL.into_iter().zip([direct, mesh, proxy]).map(row).collect();
+    println!("{}", table([what, "median", "of direct"], &rows));
+    let holds = mesh / direct >= bound && mesh >= proxy;
+    println!(
+        "{} {what}: {:.3} of direct (bound {bound}), {:.3} of kube-proxy (bound 1)\n",
+        if holds { "ok    " } else { "MISSED" },
+        mesh / direct,
+        mesh / proxy
+    );
+    holds
+}
+
+struct Bench<'a> {
+    node: &'a Node,
+    inside: Pod,
+    outside: Pod,
+    cluster_ip: SocketAddr,
+    direct: SocketAddr,
+    /// kube-proxy's rules, taken from it once: they come and go between two measurements.
+    rules: String,
+}
+
+impl<'a> Bench<'a> {
+    fn set_up(world: &'a World) -> Self {
+        let cluster = world.cluster.as_ref().expect("a cluster of our own");
+        let node = &cluster.nodes[0];
+        world.kubectl().apply(&objects());
+        let server = world.pod(NAMESPACE, "server");
+        let (inside, outside) = (world.pod(NAMESPACE, "inside"), world.pod(NAMESPACE, "outside"));
+        world.mesh.wait_enrolled(&inside);
+        let service = world.service(NAMESPACE, "server");
+        let ip = service["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
+        let cluster_ip = SocketAddr::new(ip, PORT);
+        let direct = SocketAddr::new(server.address(false), PORT);
+        let bench = Self { node, inside, outside, cluster_ip, direct, rules: String::new() };
+        reach(&bench.inside, cluster_ip);
+        let proxies = cluster.start_kube_proxy();
+        reach(&bench.outside, cluster_ip);
+        let rules = node.must("nft", &["list", "table", "ip", "kube-proxy"]);
+        proxies.into_iter().zip(&cluster.nodes).for_each(|(proxy, node)| proxy.remove(node));
+        node.run(|| {
+            for state in ["time_wait", "close"] {
+                let path = format!("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{state}");
+                std::fs::write(&path, "2").unwrap_or_else(|e| panic!("write {path}: {e}"));
+            }
+        });
+        Self { rules, ..bench }
+    }
+
+    /// (way, rate of each second) of all rounds.
+    fn measure(&self, arguments: &Arguments, connects: bool) -> Vec<(Way, f64)> {
+        let mut rates = Vec::new();
+        for round in 0..arguments.rounds as usize {
+            // Another order each time: what comes first is not always the same.
+            for index in 0..Way::ALL.len() {
+                let way = Way::ALL[(index + round) % Way::ALL.len()];
+                rates.push((way, self.measure_one(way, arguments, connects)));
+            }
+        }
+        rates
+    }
+
+    fn measure_one(&self, way: Way, arguments: &Arguments, connects: bool) -> f64 {
+        if way == Way::KubeProxy {
+            self.node.write("/run/rules.nft", &self.rules);
+            self.node.must("nft", &["-f", "/run/rules.nft"]);
+        }
+        let (client, to) = match way {
+            Way::Direct => (&self.outside, self.direct),
+            Way::Mesh => (&self.inside, self.cluster_ip),
+            Way::KubeProxy => (&self.outside, self.cluster_ip),
+        };
+        reach(client, to);
+        let Arguments { threads, duration_ms, .. } = *arguments;
+        let (done, failed) =
+            client.tell(&Request::Measure { to, connects, threads, duration_ms }).measured;
+        if way == Way::KubeProxy {
+            self.node.must("nft", &["delete", "table", "ip", "kube-proxy"]);
+        }
+        assert_eq!(failed, 0, "{} to {to}: of {}", way.name(), done + failed);
+        done as f64 / (duration_ms as f64 / 1000.0)
+    }
+}
+
+/// Waits until there is an answer.
+fn reach(client: &Pod, to: SocketAddr) {
+    let request = Request::Measure { to, connects: true, threads: 1, duration_ms: 10 };
+    wait_until(&format!("{} to reach {to}", client.name), PATIENCE, || {
+        let (done, failed) = client.try_tell(&request)?.measured;
+        if done > 0 && failed == 0 { Ok(()) } else { Err(format!("{failed} failed")) }
+    });
+}
+
+fn median(rates: &[(Way, f64)], way: Way) -> f64 {
+    let mut own: Vec<f64> = rates.iter().filter(|one| one.0 == way).map(|one| one.1).collect();
+    own.sort_by(f64::total_cmp);
+    own[own.len() / 2]
+}
+
+fn client(name: &str, label: &str) -> String {
+    format!(
+        "---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: {NAMESPACE}, labels: {{istio.io/dataplane-mode: {label}}}}}
+spec:
+  nodeSelector: {{{NODE_LABEL}: '1'}}
+  containers:
+  - {{name: app, image: '{IMAGE}', imagePullPolicy: Never, args: [serve],
+     readinessProbe: {{httpGet: {{port: 8081}}, periodSeconds: 1}}}}
+"
+    )
+}
+
+/// Only one of the two clients is in the mesh.
+fn objects() -> String {
+    format!(
+        "apiVersion: v1
+kind: Namespace
+metadata: {{name: {NAMESPACE}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: nginx, namespace: {NAMESPACE}}}
+data:
+  nginx.conf: |
+{NGINX}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: server, namespace: {NAMESPACE}, labels: {{app: server}}}}
+spec:
+  nodeSelector: {{{NODE_LABEL}: '1'}}
+  containers:
+  - name: nginx
+    image: {IMAGE}
+    imagePullPolicy: Never
+    command: [/usr/sbin/nginx, -c, /config/nginx.conf, -e, /tmp/error.log]
+    readinessProbe: {{httpGet: {{port: {PORT}}}, periodSeconds: 1}}
+    volumeMounts: [{{name: config, mountPath: /config}}]
+  volumes: [{{name: config, configMap: {{name: nginx}}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: server, namespace: {NAMESPACE}}}
+spec:
+  selector: {{app: server}}
+  ports: [{{name: http, port: {PORT}}}]
+{}{}",
+        client("inside", "Kmesh"),
+        client("outside", "none")
+    )
+}
+
+const NGINX: &str = "    user root;
+    worker_processes 1;
+    daemon off;
+    pid /tmp/nginx.pid;
+    error_log /tmp/error.log;
+    events { worker_connections 8192; }
+    http {
+      access_log off;
+      keepalive_requests 1000000000;
+      client_body_temp_path /tmp/body;
+      proxy_temp_path /tmp/proxy;
+      fastcgi_temp_path /tmp/fastcgi;
+      uwsgi_temp_path /tmp/uwsgi;
+      scgi_temp_path /tmp/scgi;
+      server {
+        listen 0.0.0.0:80 backlog=4096;
+        listen [::]:80 ipv6only=on backlog=4096;
+        location / { return 200 \"ok\\n\"; }
+      }
+    }";

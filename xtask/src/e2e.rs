@@ -1,0 +1,59 @@
+//! `cargo xtask e2e`: packages, the cluster's programs, ours, then the scenes.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::deps::{self, Set};
+use crate::{build, exec};
+
+mod programs;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only make what is missing: packages and the cluster's programs
+    #[arg(long)]
+    prepare: bool,
+    /// Arguments for the scenes: parts of their names, --list, --keep, --logs FOLDER
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let is_foreign = std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty());
+    if !is_foreign && !exec::is_root() {
+        bail!(
+            "the cluster is made of namespaces, cgroups and containers: run it as root, or name a \
+             cluster of yours: KUBECONFIG=FILE make e2e"
+        );
+    }
+    let mut command = Command::new(exec::programs("debug")?.join("e2e"));
+    if !is_foreign {
+        command.env(programs::VARIABLE, prepared()?);
+    }
+    if arguments.prepare {
+        return Ok(());
+    }
+    build::programs(false)?;
+    command.current_dir(exec::root()).args(&arguments.rest);
+    exec::run(&mut command, "the scene that failed is named above, with the folder of the logs")
+}
+
+/// The bench in the cluster: programs of release there.
+pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    if !exec::is_root() {
+        bail!("the cluster is made of namespaces, cgroups and containers: run it as root");
+    }
+    let folder = prepared()?;
+    build::programs(true)?;
+    let mut command = Command::new(exec::programs("release")?.join("bench-cluster"));
+    command.env(programs::VARIABLE, folder).current_dir(exec::root()).args(arguments);
+    exec::run(&mut command, "its last lines say why")
+}
+
+/// Packages and programs; returns the folder of the programs.
+fn prepared() -> Result<PathBuf> {
+    deps::ensure(&[Set::Host, Set::Cluster])?;
+    programs::ensure()
+}
