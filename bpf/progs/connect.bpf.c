@@ -4,12 +4,14 @@
  * Reads:    enrolments, resolvers, settings, frontends, networks, tables, slots, backends, loads.
  * Writes:   sockets (what was dialled and where it went), cursors, affinities, events (a refusal),
  *           counters.
- * Verdict:  a service address is rewritten to one backend, a resolver of the namespace to the DNS
- *           proxy; a service without a usable endpoint, or a port that the service does not have,
- *           fails with ECONNREFUSED; all else is left alone.
+ * Verdict:  a service address is rewritten to one backend, or to its waypoint, a resolver of the
+ *           namespace to the DNS proxy; a service without a usable endpoint, a waypoint without one,
+ *           or a port that the service does not have, fails with ECONNREFUSED; all else is left
+ *           alone.
  * On internal error: without room in `sockets` the connection is balanced all the same and
- *           sockets_full is counted; a table that names no backend refuses (backend_missing);
- *           without a living DNS proxy the resolver itself is asked (dns_proxy_silent).
+ *           sockets_full is counted, but to a waypoint it is refused (waypoint_no_room); a table
+ *           that names no backend refuses (backend_missing); without a living DNS proxy the resolver
+ *           itself is asked (dns_proxy_silent).
  */
 #include <linux/bpf.h>
 #include <linux/in.h>
@@ -26,7 +28,7 @@
 #include <kmesh/socket.h>
 
 /* Remembers the decision with the socket; a later connect() of the same socket replaces it. */
-static __always_inline void remember(struct bpf_sock_addr *ctx, const struct frontend_key *key,
+static __always_inline bool remember(struct bpf_sock_addr *ctx, const struct frontend_key *key,
 				     const struct selection *selection, __u64 netns_cookie)
 {
 	bool balanced = selection->verdict == VERDICT_BALANCE;
@@ -44,7 +46,11 @@ static __always_inline void remember(struct bpf_sock_addr *ctx, const struct fro
 		.started_ns = bpf_ktime_get_ns(),
 	};
 
-	socket_remember(ctx, (__u64)ctx->sk, &meta);
+	if (selection->by_waypoint) {
+		meta.header = HEADER_PENDING;
+		meta.tgid = bpf_get_current_pid_tgid() >> 32;
+	}
+	return socket_remember(ctx, (__u64)ctx->sk, &meta);
 }
 
 static __always_inline void report_refusal(struct bpf_sock_addr *ctx,
@@ -74,6 +80,18 @@ static __always_inline bool worth_remembering(const struct selection *selection,
 	return protocol == IPPROTO_TCP || selection->verdict == VERDICT_BALANCE;
 }
 
+/* Keeps what later stations need. A waypoint would not know where a connection without that goes. */
+static __always_inline void keep(struct bpf_sock_addr *ctx, const struct frontend_key *key,
+				 struct selection *selection, __u64 netns_cookie)
+{
+	if (selection->verdict == VERDICT_REFUSE)
+		return;
+	if (!worth_remembering(selection, key->protocol))
+		socket_forget((__u64)ctx->sk);
+	else if (!remember(ctx, key, selection, netns_cookie) && selection->by_waypoint)
+		refuse(selection, REASON_WAYPOINT_NO_ROOM);
+}
+
 static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct frontend_key *key,
 					   struct selection *selection)
 {
@@ -90,14 +108,12 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct fro
 	key->protocol = ctx->protocol;
 	route = dns_route(ctx, key, &client);
 	dice = throw_dice();
-	if (select_destination(key, &client, &dice, route, selection) != VERDICT_BALANCE)
+	select_destination(key, &client, &dice, route, selection);
+	keep(ctx, key, selection, netns_cookie);
+	if (selection->verdict != VERDICT_BALANCE)
 		count(selection->reason);
 	if (selection->verdict == VERDICT_REFUSE)
 		report_refusal(ctx, key, selection->reason, netns_cookie);
-	else if (worth_remembering(selection, key->protocol))
-		remember(ctx, key, selection, netns_cookie);
-	else
-		socket_forget((__u64)ctx->sk);
 	return selection->verdict;
 }
 

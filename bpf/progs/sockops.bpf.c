@@ -2,12 +2,15 @@
 /*
  * Hook:     sockops: the life of a TCP connection. Nothing here runs per packet.
  * Reads:    enrolments (accepted connections), sockets.
- * Writes:   sockets, loads, events (opened, refused, closed), counters.
+ * Writes:   sockets, loads, waypoint_sockets (between the handshake and the first acknowledgement),
+ *           header_waits, events (opened, refused, closed), counters.
  * Verdict:  none; a connection is never changed here.
  * On internal error: without room in `sockets` or in the ring the connection goes on unreported,
- *           and sockets_full or event_lost is counted.
+ *           and sockets_full or event_lost is counted; without room in `waypoint_sockets` the
+ *           waypoint gets no header and ends the connection (waypoint_header_missed).
  */
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/in.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -17,18 +20,32 @@
 #include <kmesh/event.h>
 #include <kmesh/load.h>
 #include <kmesh/socket.h>
+#include <kmesh/waypoint.h>
 
 #define AF_INET 2
 #define NS_PER_US 1000ULL
 
 /* Kernel fields that no helper gives: why a connect failed, and payload bytes without SYN and
- * FIN, and the time of the segment that is at work (CLOCK_MONOTONIC, us). */
+ * FIN, the time of the segment that is at work (CLOCK_MONOTONIC, us), and the file of a socket. */
 struct sock_common {
 	unsigned long skc_flags;
 } __attribute__((preserve_access_index));
 
+struct inode {
+	unsigned long i_ino;
+} __attribute__((preserve_access_index));
+
+struct file {
+	struct inode *f_inode;
+} __attribute__((preserve_access_index));
+
+struct socket {
+	struct file *file;
+} __attribute__((preserve_access_index));
+
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
 	int sk_err;
 } __attribute__((preserve_access_index));
 
@@ -81,7 +98,7 @@ static __always_inline void fill_from_tcp(struct connection_event *event, struct
 }
 
 static __always_inline void report(struct bpf_sock_ops *ctx, const struct socket_meta *meta,
-				   enum event_kind kind)
+				   enum event_kind kind, enum reason reason)
 {
 	struct tcp_sock *tcp = tcp_sock_of(ctx);
 	struct connection_event *event;
@@ -94,6 +111,7 @@ static __always_inline void report(struct bpf_sock_ops *ctx, const struct socket
 	event_from_meta(event, meta);
 	fill_addresses(event, ctx);
 	event->kind = kind;
+	event->reason = reason;
 	fill_from_tcp(event, tcp);
 	event_submit(event);
 }
@@ -111,6 +129,44 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx)
 		load_add(meta->backend, meta->incarnation);
 }
 
+/* Asks whoever sends headers for silent clients to keep an eye on the connection. */
+static __always_inline void ask_for_header(struct socket_meta *meta, struct bpf_sock_ops *ctx,
+					   struct tcp_sock *tcp)
+{
+	struct header_wait *wait = bpf_ringbuf_reserve(&header_waits, sizeof(*wait), 0);
+
+	if (!wait)
+		return;
+	wait->socket = (__u64)ctx->sk;
+	wait->socket_cookie = meta->socket_cookie;
+	wait->inode = ((struct sock *)tcp)->sk_socket->file->f_inode->i_ino;
+	wait->established_ns = tcp->tcp_mstamp * NS_PER_US;
+	/* Wakes a reader that has read everything: at most once in each of its rounds. */
+	bpf_ringbuf_submit(wait, 0);
+}
+
+/* What the client sends first meets kmesh_header from here on. */
+static __always_inline void on_waypoint(struct bpf_sock_ops *ctx, struct socket_meta *meta)
+{
+	struct tcp_sock *tcp = tcp_sock_of(ctx);
+
+	if (!tcp || waypoint_watch(ctx, meta))
+		return;
+	ask_for_header(meta, ctx, tcp);
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG);
+}
+
+/* A round trip was measured: once the header is acknowledged the socket is an ordinary one again. */
+static __always_inline void on_round_trip(struct bpf_sock_ops *ctx)
+{
+	struct socket_meta *meta = socket_find(ctx, (__u64)ctx->sk);
+
+	if (!meta || meta->header != HEADER_SENT)
+		return;
+	waypoint_let_go(meta);
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
 static __always_inline void on_dialled(struct bpf_sock_ops *ctx)
 {
 	struct socket_meta *meta;
@@ -122,7 +178,23 @@ static __always_inline void on_dialled(struct bpf_sock_ops *ctx)
 	if (!meta)
 		return;
 	meta->state = SOCKET_ESTABLISHED;
-	report(ctx, meta, EVENT_OPENED);
+	if (meta->header)
+		on_waypoint(ctx, meta);
+	report(ctx, meta, EVENT_OPENED, REASON_NONE);
+}
+
+/* How a connection by a waypoint came to nothing, if it did. */
+static __always_inline enum reason waypoint_failure(struct bpf_sock_ops *ctx,
+						    const struct socket_meta *meta)
+{
+	struct tcp_sock *tcp = tcp_sock_of(ctx);
+
+	if (!tcp || meta->header == HEADER_SENT || meta->header == HEADER_NONE)
+		return REASON_NONE;
+	if (meta->state == SOCKET_ESTABLISHED)
+		return tcp->bytes_sent ? REASON_WAYPOINT_HEADER_MISSED
+				       : REASON_WAYPOINT_HEADER_UNSENT;
+	return ((struct sock *)tcp)->sk_err == ECONNREFUSED ? REASON_WAYPOINT_REFUSED : REASON_NONE;
 }
 
 static __always_inline void on_accepted(struct bpf_sock_ops *ctx)
@@ -141,12 +213,13 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx)
 	if (!socket_remember(ctx, (__u64)ctx->sk, &meta))
 		return;
 	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
-	report(ctx, &meta, EVENT_OPENED);
+	report(ctx, &meta, EVENT_OPENED, REASON_NONE);
 }
 
 static __always_inline void on_state(struct bpf_sock_ops *ctx)
 {
 	struct socket_meta *meta;
+	enum reason reason;
 
 	if (ctx->args[1] != BPF_TCP_CLOSE)
 		return;
@@ -155,7 +228,10 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 		return;
 	if (meta->backend && meta->state != SOCKET_DIALLED)
 		load_remove(meta->backend, meta->incarnation);
-	report(ctx, meta, meta->state == SOCKET_ESTABLISHED ? EVENT_CLOSED : EVENT_REFUSED);
+	reason = waypoint_failure(ctx, meta);
+	if (reason)
+		count(reason);
+	report(ctx, meta, meta->state == SOCKET_ESTABLISHED ? EVENT_CLOSED : EVENT_REFUSED, reason);
 	socket_forget((__u64)ctx->sk);
 }
 
@@ -174,6 +250,9 @@ int kmesh_sockops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		on_state(ctx);
+		break;
+	case BPF_SOCK_OPS_RTT_CB:
+		on_round_trip(ctx);
 		break;
 	}
 	return 1;

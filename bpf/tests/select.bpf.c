@@ -15,6 +15,7 @@
 
 #include <kmesh/dns.h>
 #include <kmesh/service.h>
+#include <kmesh/waypoint.h>
 
 /* Behind the Ethernet header of the packet. */
 struct select_call {
@@ -28,7 +29,9 @@ struct select_call {
 	__u32 backend;
 	struct ip_address address;
 	__be16 port;
-	__u16 reserved;
+	__u16 by_waypoint;
+	__u32 client_flags;
+	__u32 reserved;
 };
 
 SEC("tc")
@@ -43,6 +46,7 @@ int test_select(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	client.netns_cookie = call.netns_cookie;
 	client.hash = call.client_hash;
+	client.flags = call.client_flags;
 	dice.first = call.first;
 	dice.second = call.second;
 
@@ -51,14 +55,17 @@ int test_select(struct __sk_buff *skb)
 	call.backend = selection.backend;
 	call.address = selection.address;
 	call.port = selection.port;
+	call.by_waypoint = selection.by_waypoint;
 	bpf_skb_store_bytes(skb, ETH_HLEN, &call, sizeof(call), 0);
 	return TC_ACT_OK;
 }
 
 /* One instance of each shared type that no map mentions, so that all are in BTF. */
 struct connection_event anchor_event;
+struct header_wait anchor_header_wait;
 enum reason anchor_reason;
 enum limit anchor_limit;
 enum dns_number anchor_dns_number;
+enum waypoint_number anchor_waypoint_number;
 
 char LICENSE[] SEC("license") __weak = "Dual BSD/GPL";

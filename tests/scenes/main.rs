@@ -20,6 +20,7 @@ mod root {
     mod dns;
     mod enrolment;
     mod events;
+    mod kubernetes;
     mod lifecycle;
     mod limits;
     mod load;
@@ -33,5 +34,6 @@ mod root {
     mod sockets;
     mod udp;
     mod v4v6;
+    mod waypoint;
     mod xds;
 }

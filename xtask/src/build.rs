@@ -25,5 +25,14 @@ pub(crate) fn programs(release: bool) -> Result<()> {
     if release {
         command.arg("--release");
     }
-    exec::run(&mut command, "where clang, libelf or zlib is missing: cargo xtask deps")
+    exec::run(&mut command, "where clang, libelf or zlib is missing: cargo xtask deps")?;
+    if release { static_plugin() } else { Ok(()) }
+}
+
+/// The CNI plugin is copied to nodes and runs there: it brings everything along.
+fn static_plugin() -> Result<()> {
+    let mut command = exec::cargo();
+    command.args(["rustc", "--release", "--package", "kmesh-cni", "--bin", "kmesh-cni"]);
+    command.args(["--", "-C", "target-feature=+crt-static"]);
+    exec::run(&mut command, "the C library's static archive is missing: install libc6-dev")
 }

@@ -7,6 +7,7 @@ mod demo;
 mod deps;
 mod e2e;
 mod exec;
+mod fuzz;
 mod rings;
 mod tidy;
 mod tree;
@@ -40,6 +41,8 @@ enum Command {
     E2e(e2e::Arguments),
     /// Shows the mesh at work on this machine, and removes everything it made
     Demo(demo::Arguments),
+    /// libFuzzer on one decoder of bytes from outside
+    Fuzz(fuzz::Arguments),
     /// Runs the benches, each against "no mesh" in the same run
     Bench(bench::Arguments),
     /// Runs a command, or a shell, as root in a virtual machine with an older kernel
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
             .and_then(|()| rings::run(&rings::Arguments::default())),
         Command::E2e(arguments) => e2e::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Tidy => tidy::run(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::dns::Addresses;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use datapath::Datapath;
 use model::Snapshot;
 use resources::Severity;
@@ -23,6 +23,7 @@ use crate::commit::Committer;
 use crate::connections::Totals;
 use crate::dns::{Dns, NodeHosts};
 use crate::enrolments::Enrolments;
+use crate::kubernetes::{Changes, PodRequest, Pods};
 use crate::provenance::{self, Provenance};
 use crate::source::{Mesh, News, Problem, Source};
 use crate::{dump, explain, status};
@@ -58,6 +59,8 @@ pub enum Request {
     Enrol(EnrolRequest, Answer<Enrolment>),
     /// Take one out.
     Unenrol(UnenrolRequest, Answer<Enrolment>),
+    /// Something about a pod.
+    Pod(PodRequest),
 }
 
 /// Everything that can happen.
@@ -65,6 +68,7 @@ enum Event {
     Config(News),
     Addresses(Addresses),
     Request(Request),
+    Pods,
     Look,
     Sweep,
     Retry,
@@ -87,6 +91,8 @@ pub struct Parts {
     pub dns: Dns,
     /// Host names of endpoints.
     pub hosts: NodeHosts,
+    /// Pods of the node, when a cluster is looked at.
+    pub pods: Option<Pods>,
 }
 
 /// The daemon's state.
@@ -98,11 +104,13 @@ pub struct Agent {
     pub(crate) dns: Dns,
     pub(crate) hosts: NodeHosts,
     pub(crate) source: Source,
+    pub(crate) pods: Option<Pods>,
     /// As it is written.
     configured: Arc<Snapshot>,
     /// With the endpoints that names resolve to.
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) problems: Vec<Problem>,
+    told_of_waypoints: Vec<plan::Problem>,
     attached: bool,
     failure: Option<String>,
     retry_at: Option<Instant>,
@@ -111,7 +119,7 @@ pub struct Agent {
 impl Agent {
     /// A daemon whose programs are loaded and not attached yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { datapath, committer, enrolments, source, totals, dns, hosts } = parts;
+        let Parts { datapath, committer, enrolments, source, totals, dns, hosts, pods } = parts;
         Self {
             snapshot: hosts.snapshot(),
             configured: Arc::default(),
@@ -121,8 +129,10 @@ impl Agent {
             totals,
             dns,
             hosts,
+            pods,
             source,
             problems: Vec::new(),
+            told_of_waypoints: Vec::new(),
             attached: false,
             failure: None,
             retry_at: None,
@@ -136,6 +146,7 @@ impl Agent {
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut addresses = self.hosts.addresses();
+        let mut pods = Changes::of(self.pods.as_ref());
         // A directory is read at once; a control plane has news when it has told everything.
         tokio::task::block_in_place(|| self.reload(&News::Everything));
         loop {
@@ -147,6 +158,7 @@ impl Agent {
                     Event::Addresses(addresses.borrow_and_update().clone())
                 }
                 Some(request) = requests.recv() => Event::Request(request),
+                () = pods.changed() => Event::Pods,
                 _ = looks.tick() => Event::Look,
                 _ = sweeps.tick() => Event::Sweep,
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
@@ -172,8 +184,14 @@ impl Agent {
             }
             Event::Retry => self.commit(Duration::ZERO),
             Event::Request(request) => self.answer(request),
-            Event::Look if !self.enrolments.any_moved() => {}
-            Event::Look | Event::Sweep => self.sweep(),
+            Event::Pods => self.reconcile_pods(),
+            Event::Look => {
+                if self.enrolments.any_moved() {
+                    self.sweep();
+                }
+                self.reconcile_pods();
+            }
+            Event::Sweep => self.sweep(),
             Event::Stop => {}
         }
     }
@@ -227,6 +245,10 @@ impl Agent {
             Ok(writes) => {
                 self.failure = None;
                 self.retry_at = None;
+                if self.committer.generation() == 1 {
+                    // The bytes of the whole mesh are gone, and the allocator holds their memory.
+                    datapath::return_free_memory();
+                }
                 tracing::info!(
                     generation = self.committer.generation(),
                     services = self.snapshot.services.len(),
@@ -238,6 +260,7 @@ impl Agent {
                 for problem in self.committer.problems() {
                     tracing::error!(service = %problem.service, "{}", problem.message);
                 }
+                self.take_up_waypoints();
             }
             Err(error) => {
                 tracing::error!(%error, "not committed; tried again in {RETRY_DELAY:?}");
@@ -258,6 +281,20 @@ impl Agent {
         }
     }
 
+    /// What a commit means for waypoints beside the image: who is one, and what is wrong with them.
+    fn take_up_waypoints(&mut self) {
+        let addresses = self.committer.waypoint_addresses().into_keys().collect();
+        if let Err(error) = self.enrolments.set_waypoints(addresses) {
+            tracing::warn!(error = format!("{error:#}"), "a waypoint may be sent to a waypoint");
+        }
+        for problem in self.committer.waypoint_problems() {
+            if !self.told_of_waypoints.contains(problem) {
+                tracing::warn!(service = %problem.service, "{}", problem.message);
+            }
+        }
+        self.told_of_waypoints = self.committer.waypoint_problems().to_vec();
+    }
+
     fn try_commit(&mut self) -> datapath::Result<usize> {
         let writes = self.committer.commit(&self.snapshot)?;
         if !self.attached {
@@ -269,7 +306,13 @@ impl Agent {
         Ok(writes)
     }
 
-    fn readiness(&self) -> Result<(), String> {
+    /// True once the programs are in force.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Why the daemon is not ready, if it is not.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
         match (&self.failure, self.attached) {
             (_, true) => Ok(()),
             (Some(failure), false) => Err(failure.clone()),
@@ -324,6 +367,10 @@ impl Agent {
 
     fn unenrol(&mut self, request: &UnenrolRequest) -> anyhow::Result<Enrolment> {
         let cookie = self.enrolments.find(request)?;
+        let wanted = self.enrolments.get(cookie).zip(self.pods.as_ref());
+        if let Some(why) = wanted.and_then(|(enrolment, pods)| pods.why_wanted(enrolment)) {
+            bail!("it would be enrolled again at once: {why}; change the label instead");
+        }
         // First its server: an answer finds its way only while the namespace is in the mesh.
         self.dns.withdraw(cookie);
         let ended = self.enrolments.unenrol(cookie)?;
@@ -348,6 +395,7 @@ impl Agent {
             Request::Enrol(request, to) => {
                 drop(to.send(self.enrol(&request).map_err(failed)));
             }
+            Request::Pod(request) => self.answer_pod(request),
             Request::Unenrol(request, to) => {
                 drop(to.send(self.unenrol(&request).map_err(failed)));
             }

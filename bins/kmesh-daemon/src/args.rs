@@ -9,6 +9,11 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use model::{Locality, Node};
 use runtime::{api, logging};
 
+use crate::kubernetes::KubernetesArgs;
+
+/// Long enough for a client that has something to say, short beside the time that a person notices.
+const WAYPOINT_SILENCE_MS: u64 = 20;
+
 /// Sidecarless service mesh in the Linux kernel: the daemon of one node.
 #[derive(Debug, Parser)]
 #[command(name = "kmesh-daemon", version, args_conflicts_with_subcommands = false)]
@@ -70,12 +75,22 @@ pub struct Args {
     /// The node's resolv.conf: for host names of endpoints, and for namespaces without one.
     #[arg(long, default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
+    /// Where waypoints listen for connections that begin with a header.
+    #[arg(long, env = "KMESH_WAYPOINT_PORT", default_value_t = abi::waypoint::PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub waypoint_port: u16,
+    /// How long a client of a waypoint may be silent before the header is sent for it, in
+    /// milliseconds.
+    #[arg(long, default_value_t = WAYPOINT_SILENCE_MS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub waypoint_silence_ms: u64,
     /// How much is logged at start: error, warn, info, debug or trace.
     #[arg(long, default_value = "info", value_parser = logging::Level::from_str)]
     pub log_level: logging::Level,
     /// Sizes of the maps.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Enrolment of pods by their labels.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
 }
 
 /// What to do instead of running.
@@ -88,7 +103,8 @@ pub enum Command {
     },
     /// Say what the product needs from this machine and whether it is there; exits 1 if not.
     Probe,
-    /// Remove every program, map and link: traffic goes on as if there were no mesh.
+    /// Remove every program, map and link, and the CNI plugin in a pod of the cluster or with --install-cni on:
+    /// traffic goes on as if there were no mesh.
     Uninstall,
     /// Print build information.
     Version,
@@ -150,6 +166,12 @@ pub struct LimitArgs {
     /// Size of the event ring in bytes, a power of two.
     #[arg(long, default_value_t = limits::EVENT_RING_BYTES)]
     event_ring_bytes: u32,
+    /// Connections to waypoints whose first bytes are not acknowledged yet.
+    #[arg(long, default_value_t = limits::WAYPOINT_SOCKETS_MAX)]
+    waypoint_sockets_max: u32,
+    /// Size of the ring of connections that may need a header in bytes, a power of two.
+    #[arg(long, default_value_t = limits::HEADER_RING_BYTES)]
+    header_ring_bytes: u32,
     /// Frontends that one system call writes or removes.
     #[arg(long, default_value_t = limits::MAP_BATCH_ENTRIES, value_parser = clap::value_parser!(u32).range(1..))]
     map_batch_entries: u32,
@@ -267,6 +289,8 @@ impl LimitArgs {
             networks_max: self.networks_max,
             resolvers_max: self.resolvers_max,
             event_ring_bytes: self.event_ring_bytes,
+            waypoint_sockets_max: self.waypoint_sockets_max,
+            header_ring_bytes: self.header_ring_bytes,
             map_batch_entries: self.map_batch_entries,
         }
     }

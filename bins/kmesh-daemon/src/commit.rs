@@ -1,11 +1,13 @@
 //! From a snapshot to the kernel: plan, write, wait until the old is out of use.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use abi::Settings;
 use abi::limits::{self, Limits};
 use datapath::Maps;
-use model::{Node, OutboundPolicy, Snapshot};
+use model::{Node, OutboundPolicy, ServiceName, Snapshot};
 use plan::{Layout, Planner, Problem};
 
 /// Brings the maps to what a snapshot says, again and again.
@@ -17,6 +19,7 @@ pub struct Committer {
     planner: Planner,
     layout: Layout,
     problems: Vec<Problem>,
+    waypoint_problems: Vec<Problem>,
     generation: u64,
 }
 
@@ -26,16 +29,26 @@ impl Committer {
     ///
     /// # Errors
     /// When the kernel refuses to read or to wait.
-    pub fn new(maps: Arc<Maps>, limits: Limits, node: Node) -> datapath::Result<Self> {
+    pub fn new(
+        maps: Arc<Maps>,
+        limits: Limits,
+        node: Node,
+        waypoint_port: u16,
+    ) -> datapath::Result<Self> {
         maps.set_flags(flags(&node))?;
         let layout = recover(&maps, limits)?;
         Ok(Self {
             maps,
             limits,
-            planner: Planner::new(node.clone(), limits::SLOTS_PER_TABLE_MAX),
+            planner: Planner::with_waypoint_port(
+                node.clone(),
+                limits::SLOTS_PER_TABLE_MAX,
+                waypoint_port,
+            ),
             node,
             layout,
             problems: Vec::new(),
+            waypoint_problems: Vec::new(),
             generation: 0,
         })
     }
@@ -55,6 +68,7 @@ impl Committer {
             return Err(error);
         }
         self.problems = change.problems;
+        self.waypoint_problems = self.planner.waypoint_problems();
         self.generation += 1;
         Ok(change.writes.len())
     }
@@ -86,6 +100,16 @@ impl Committer {
     /// What had no room at the last commit.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// What is wrong with waypoints as of the last commit.
+    pub fn waypoint_problems(&self) -> &[Problem] {
+        &self.waypoint_problems
+    }
+
+    /// The addresses of all waypoints' endpoints, by the service that each serves.
+    pub fn waypoint_addresses(&self) -> BTreeMap<IpAddr, ServiceName> {
+        self.planner.waypoint_addresses()
     }
 
     /// Commits so far.

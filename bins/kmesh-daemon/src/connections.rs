@@ -1,7 +1,9 @@
 //! Reading the kernel's connection events: totals, and a log line for each at level debug.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use abi::{ConnectionEvent, Reason};
@@ -12,6 +14,9 @@ use runtime::shutdown::Shutdown;
 /// How long events may wait in the ring when it is not filling up.
 const DRAIN_PERIOD: Duration = Duration::from_millis(100);
 
+/// Endpoints of waypoints that are remembered as refusing; more are only counted.
+const REFUSING_WAYPOINTS_MAX: usize = 64;
+
 /// Totals since the daemon started.
 #[derive(Default)]
 pub struct Totals {
@@ -20,6 +25,8 @@ pub struct Totals {
     closed: AtomicU64,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
+    /// Endpoints of waypoints that refused the last connection, with how many they did.
+    refusing_waypoints: Mutex<BTreeMap<SocketAddr, u64>>,
 }
 
 impl Totals {
@@ -30,10 +37,33 @@ impl Totals {
             _ => &self.closed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if event.by_waypoint != 0 {
+            self.note_waypoint(event);
+        }
         if event.kind == ConnectionEvent::CLOSED {
             self.bytes_sent.fetch_add(event.bytes_sent, Ordering::Relaxed);
             self.bytes_received.fetch_add(event.bytes_received, Ordering::Relaxed);
         }
+    }
+
+    fn note_waypoint(&self, event: &ConnectionEvent) {
+        let waypoint = SocketAddr::new(event.remote_address.ip(), event.remote_port.get());
+        let mut refusing = self.refusing_waypoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_refused = event.reason == Reason::WaypointRefused as u16;
+        let has_room = refusing.len() < REFUSING_WAYPOINTS_MAX || refusing.contains_key(&waypoint);
+        match event.kind {
+            ConnectionEvent::OPENED => drop(refusing.remove(&waypoint)),
+            ConnectionEvent::REFUSED if is_refused && has_room => {
+                *refusing.entry(waypoint).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Endpoints of waypoints that refused the last connection that was sent to them, and how many they
+    /// refused since the last one that they took.
+    pub fn refusing_waypoints(&self) -> BTreeMap<SocketAddr, u64> {
+        self.refusing_waypoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// For the status page; lost events are counted by the kernel.
@@ -89,6 +119,7 @@ fn log(event: &ConnectionEvent) {
         direction,
         local = %format_args!("{}:{}", event.local_address.ip(), event.local_port),
         dialled = %format_args!("{}:{}", event.original_address.ip(), event.original_port),
+        by_waypoint = event.by_waypoint != 0,
         remote = %format_args!("{}:{}", event.remote_address.ip(), event.remote_port),
         reason = Reason::from_number(event.reason).map_or("", Reason::name),
         errno = event.error,

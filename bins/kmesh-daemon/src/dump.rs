@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use abi::{Frontend, IpAddress, PROTOCOL_TCP, PROTOCOL_UDP, SlotSource};
-use model::{Algorithm, Endpoint, Health, Locality, LocalityMode, Service, Snapshot, Workload};
+use model::{
+    Algorithm, Endpoint, Health, Locality, LocalityMode, Service, Snapshot, WaypointTarget,
+    Workload,
+};
 use plan::{Layout, Placement, Target};
 use runtime::api::{
     BackendEntry, BpfDump, ConfigDump, EndpointDump, EndpointEntry, FrontendEntry,
-    LoadBalancerDump, LocalityDump, PortDump, ServiceDump, ServiceEntry, WorkloadDump,
+    LoadBalancerDump, LocalityDump, PortDump, ServiceDump, ServiceEntry, WaypointDump,
+    WorkloadDump,
 };
 
 use crate::policy_dump::policy_dump;
@@ -42,7 +46,24 @@ fn workload_dump(workload: &Workload) -> WorkloadDump {
         status: status_of(workload.health).into(),
         services: workload.services.iter().map(ToString::to_string).collect(),
         authorization_policies: workload.policies.iter().map(ToString::to_string).collect(),
+        waypoint: waypoint(&workload.waypoints).unwrap_or_default(),
         ..WorkloadDump::default()
+    }
+}
+
+/// `NETWORK/ADDRESS` or `NAMESPACE/HOSTNAME`; of several, each with its weight.
+fn waypoint(waypoints: &[model::Waypoint]) -> Option<String> {
+    let one = |waypoint: &model::Waypoint| match &waypoint.target {
+        WaypointTarget::Address(address) => format!("/{address}"),
+        WaypointTarget::Service(name) => name.to_string(),
+    };
+    match waypoints {
+        [] => None,
+        [only] => Some(one(only)),
+        several => {
+            let parts = several.iter().map(|it| format!("{}={}", one(it), it.weight));
+            Some(parts.collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -63,7 +84,7 @@ fn service_dump(service: &Service) -> ServiceDump {
             })
             .collect(),
         load_balancer: load_balancer_dump(service),
-        waypoint: None,
+        waypoint: waypoint(&service.waypoints).map(|destination| WaypointDump { destination }),
         endpoints: service.endpoints.iter().map(endpoint_dump).collect(),
         origin: None,
     }
@@ -235,6 +256,12 @@ fn frontend_entry(placement: &Placement<'_>) -> FrontendEntry {
         protocol: protocol.into(),
         action: action.into(),
         upstream_id,
+        waypoint_id: placement
+            .value
+            .waypoint
+            .checked_sub(1)
+            .map(|it| it.to_string())
+            .unwrap_or_default(),
         owner: placement.service.to_string(),
     }
 }

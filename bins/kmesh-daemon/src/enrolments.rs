@@ -3,7 +3,7 @@
 //! A namespace is known by its cookie, which the kernel never gives twice while it runs. The path
 //! only says where to look for it; a namespace that is found nowhere any more is taken out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use datapath::Maps;
 use model::WorkloadName;
-use runtime::api::{DnsCapture, EnrolRequest, Enrolment, UnenrolRequest};
+use runtime::api::{DnsCapture, EnrolRequest, Enrolment, EnrolmentOrigin, Sandbox, UnenrolRequest};
 use runtime::{files, netns};
 
 use crate::dns::{RESOLVERS_OF_NAMESPACE_MAX, resolvers_of};
@@ -24,6 +24,23 @@ const FIRST_PROCESS: &str = "/proc/1/ns/net";
 /// The file lists paths of namespaces: for root alone.
 const FILE_MODE: u32 = 0o600;
 
+/// A pod whose namespace belongs to the mesh because of labels.
+#[derive(Clone, Debug)]
+pub struct PodEnrolment {
+    /// Path of its network namespace.
+    pub netns: PathBuf,
+    /// `NAMESPACE/NAME`.
+    pub workload: String,
+    /// Its uid, as kubelet knows it.
+    pub uid: String,
+    /// How it was found.
+    pub origin: EnrolmentOrigin,
+    /// What the runtime calls it.
+    pub sandbox: Option<Sandbox>,
+    /// Its DNS servers, where they are known.
+    pub resolvers: Vec<IpAddr>,
+}
+
 /// All enrolments.
 pub struct Enrolments {
     maps: Arc<Maps>,
@@ -33,6 +50,8 @@ pub struct Enrolments {
     by_cookie: BTreeMap<u64, Enrolment>,
     /// Of the daemon's own namespace.
     own_cookie: u64,
+    /// The addresses of waypoints, which are never sent to a waypoint themselves.
+    waypoints: BTreeSet<IpAddr>,
 }
 
 impl Enrolments {
@@ -47,22 +66,37 @@ impl Enrolments {
         let own_cookie = datapath::netns_cookie()
             .context("the cookie of the daemon's own network namespace cannot be read")?;
         let resolv_conf = resolv_conf.into();
-        let mut this = Self { maps, file, resolv_conf, by_cookie: BTreeMap::new(), own_cookie };
+        let mut this = Self {
+            maps,
+            file,
+            resolv_conf,
+            by_cookie: BTreeMap::new(),
+            own_cookie,
+            waypoints: BTreeSet::new(),
+        };
         for enrolment in remembered {
             this.by_cookie.insert(enrolment.netns_cookie, enrolment);
         }
         for cookie in this.maps.enrolled() {
             this.by_cookie.entry(cookie).or_insert_with(|| {
                 tracing::warn!(cookie, "enrolled, but not in the state file: kept without a name");
-                Enrolment { netns_cookie: cookie, ..Enrolment::default() }
+                Enrolment {
+                    netns_cookie: cookie,
+                    origin: EnrolmentOrigin::Unknown,
+                    ..Enrolment::default()
+                }
             });
         }
         this.sweep()?;
         this.maps.require_room(this.by_cookie.len())?;
         for enrolment in this.by_cookie.values_mut() {
-            this.maps.enrol(enrolment.netns_cookie, client_hash(enrolment))?;
-            // What it was enrolled with stays where the file is out of reach now.
+            // A waypoint stays one until the first commit says otherwise.
+            let known = this.maps.enrolment(enrolment.netns_cookie)?.unwrap_or_default();
+            this.maps.enrol(enrolment.netns_cookie, client_hash(enrolment), known.flags)?;
+            // What it was enrolled with stays where the file is out of reach now. Those of a pod do
+            // not change while it lives.
             if enrolment.dns == DnsCapture::Auto
+                && enrolment.pod_uid.is_none()
                 && let Ok(resolvers) = resolvers_of(Path::new(&enrolment.netns), &this.resolv_conf)
             {
                 enrolment.resolvers = resolvers;
@@ -92,29 +126,142 @@ impl Enrolments {
             parse_workload(workload)?;
         }
         let resolvers = self.resolvers(request)?;
-        let inode = netns::inode(path)
-            .with_context(|| format!("{} is not a network namespace", path.display()))?;
-        let cookie = cookie_of(path)
-            .with_context(|| format!("the cookie of {} cannot be read", path.display()))?;
-        if !request.host {
-            self.require_pod(cookie, inode, path)?;
-        }
-        self.require_room(cookie, path)?;
-        let enrolment = Enrolment {
+        let (cookie, inode) = self.identify(path, request.host)?;
+        let pod_uid = self.by_cookie.get(&cookie).and_then(|known| known.pod_uid.clone());
+        self.put(Enrolment {
             netns_cookie: cookie,
             netns: request.netns.clone(),
             workload: request.workload.clone(),
             inode,
             dns: request.dns,
             resolvers,
-        };
-        // The map first: a full one must leave no trace in the file.
-        self.maps
-            .enrol(cookie, client_hash(&enrolment))
-            .context("the namespace is not enrolled")?;
-        self.by_cookie.insert(cookie, enrolment.clone());
-        self.save()?;
+            origin: EnrolmentOrigin::Hand,
+            pod_uid,
+            sandbox: None,
+        })
+    }
+
+    /// Puts the namespace of a pod into the mesh. One that somebody enrolled by hand stays as it is.
+    ///
+    /// # Errors
+    /// As [`Enrolments::enrol`].
+    pub fn enrol_pod(&mut self, pod: PodEnrolment) -> anyhow::Result<Enrolment> {
+        let (cookie, inode) = self.identify(&pod.netns, false)?;
+        let known =
+            self.by_cookie.get(&cookie).filter(|known| known.origin == EnrolmentOrigin::Hand);
+        if let Some(by_hand) = known {
+            return self.put(Enrolment { pod_uid: Some(pod.uid), ..by_hand.clone() });
+        }
+        let mut resolvers = pod.resolvers;
+        resolvers.truncate(RESOLVERS_OF_NAMESPACE_MAX);
+        self.put(Enrolment {
+            netns_cookie: cookie,
+            netns: pod.netns.to_string_lossy().into_owned(),
+            workload: Some(pod.workload),
+            inode,
+            dns: DnsCapture::Auto,
+            resolvers,
+            origin: pod.origin,
+            pod_uid: Some(pod.uid),
+            sandbox: pod.sandbox,
+        })
+    }
+
+    /// Cookie and inode of a namespace that may be enrolled.
+    fn identify(&self, path: &Path, host: bool) -> anyhow::Result<(u64, u64)> {
+        let inode = netns::inode(path)
+            .with_context(|| format!("{} is not a network namespace", path.display()))?;
+        let cookie = cookie_of(path)
+            .with_context(|| format!("the cookie of {} cannot be read", path.display()))?;
+        if !host {
+            self.require_pod(cookie, inode, path)?;
+        }
+        self.require_room(cookie, path)?;
+        Ok((cookie, inode))
+    }
+
+    fn put(&mut self, enrolment: Enrolment) -> anyhow::Result<Enrolment> {
+        let (cookie, hash) = (enrolment.netns_cookie, client_hash(&enrolment));
+        let flags = self.flags(&enrolment);
+        let before = self.by_cookie.insert(cookie, enrolment.clone());
+        // The file first: a daemon that dies between the two does the rest when it starts again, and
+        // knows whom it enrols.
+        let saved = self.save();
+        if let Err(error) = self.maps.enrol(cookie, hash, flags) {
+            match before {
+                Some(before) => drop(self.by_cookie.insert(cookie, before)),
+                None => drop(self.by_cookie.remove(&cookie)),
+            }
+            // A full map leaves no trace in the file.
+            self.save()?;
+            return Err(error).context("the namespace is not enrolled");
+        }
+        saved?;
         Ok(enrolment)
+    }
+
+    /// What became known of a namespace's DNS servers.
+    ///
+    /// # Errors
+    /// When the file cannot be written; they count all the same.
+    pub fn set_resolvers(&mut self, cookie: u64, mut resolvers: Vec<IpAddr>) -> anyhow::Result<()> {
+        let Some(enrolment) = self.by_cookie.get_mut(&cookie) else { return Ok(()) };
+        resolvers.truncate(RESOLVERS_OF_NAMESPACE_MAX);
+        enrolment.resolvers = resolvers;
+        self.save()
+    }
+
+    /// The enrolment that a runtime means at the end of a sandbox: by what it calls it, or by where it
+    /// is. One that was made by hand is nobody's.
+    pub fn of_sandbox(&self, sandbox: &Sandbox, netns: &Path) -> Option<u64> {
+        let cookie = cookie_of(netns).ok();
+        let is_it =
+            |e: &&Enrolment| e.sandbox.as_ref() == Some(sandbox) || Some(e.netns_cookie) == cookie;
+        let mut ours = self.by_cookie.values().filter(|e| e.origin != EnrolmentOrigin::Hand);
+        ours.find(is_it).map(|enrolment| enrolment.netns_cookie)
+    }
+
+    /// True when the namespace at `path` is in the mesh.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn is_enrolled_at(&self, path: &Path) -> anyhow::Result<bool> {
+        Ok(self.by_cookie.contains_key(&cookie_of(path)?))
+    }
+
+    /// All enrolments, by the cookies of their namespaces.
+    pub fn all(&self) -> impl Iterator<Item = &Enrolment> {
+        self.by_cookie.values()
+    }
+
+    /// The enrolment of a namespace.
+    pub fn get(&self, cookie: u64) -> Option<&Enrolment> {
+        self.by_cookie.get(&cookie)
+    }
+
+    /// Learns which addresses are those of waypoints.
+    ///
+    /// # Errors
+    /// When a map write fails.
+    pub fn set_waypoints(&mut self, addresses: BTreeSet<IpAddr>) -> anyhow::Result<()> {
+        if addresses == self.waypoints {
+            return Ok(());
+        }
+        self.waypoints = addresses;
+        for enrolment in self.by_cookie.values() {
+            let known = self.maps.enrolment(enrolment.netns_cookie)?.unwrap_or_default();
+            let flags = self.flags(enrolment);
+            if flags != known.flags {
+                self.maps.enrol(enrolment.netns_cookie, known.client_hash, flags)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flags(&self, enrolment: &Enrolment) -> u32 {
+        let own = netns::global_addresses(Path::new(&enrolment.netns)).unwrap_or_default();
+        let is_waypoint = own.iter().any(|address| self.waypoints.contains(address));
+        if is_waypoint { abi::Enrolment::WAYPOINT } else { 0 }
     }
 
     fn resolvers(&self, request: &EnrolRequest) -> anyhow::Result<Vec<IpAddr>> {

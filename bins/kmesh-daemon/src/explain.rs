@@ -96,11 +96,13 @@ fn ask(
     stations: &mut Vec<Station>,
 ) -> anyhow::Result<String> {
     let cookie = question.from.netns_cookie;
-    if maps.enrolment(cookie)?.is_none() {
+    let Some(enrolment) = maps.enrolment(cookie)? else {
         stations.push(station("enrolment", format!("enrolments[{cookie}]"), "not in the map"));
         return Ok("passed: the namespace is not in the mesh".into());
-    }
-    stations.push(station("enrolment", format!("enrolments[{cookie}]"), "in the mesh"));
+    };
+    let is_waypoint = enrolment.flags & abi::Enrolment::WAYPOINT != 0;
+    let found = if is_waypoint { "in the mesh, as a waypoint" } else { "in the mesh" };
+    stations.push(station("enrolment", format!("enrolments[{cookie}]"), found));
     let dns = dns_station(maps, question, stations)?;
     if dns == DnsRoute::Proxy {
         return Ok("answered by the DNS proxy; the answer shows the resolver as its sender".into());
@@ -112,6 +114,10 @@ fn ask(
         layout.owner(&key).map_or_else(|| "nobody".into(), |it| question.origins.service(it));
     let named = |action: &str| format!("{action}; of {owner}");
     let asked = format!("frontends[{key}]");
+    if frontend.waypoint != 0 && question.protocol == PROTOCOL_TCP && !is_waypoint {
+        stations.push(station("frontend", asked, named("TCP goes by a waypoint")));
+        return waypoint_stations(maps, layout, frontend.waypoint, question, stations);
+    }
     match frontend.action {
         Frontend::BALANCE => {
             let found = named(&format!("balanced by table {}", frontend.table));
@@ -213,6 +219,34 @@ fn unknown(
     } else {
         passed(Reason::UnknownDestination)
     })
+}
+
+/// As `select_waypoint` of the kernel programs; `waypoint` is a table's index plus one.
+fn waypoint_stations(
+    maps: &Maps,
+    layout: &Layout,
+    waypoint: u32,
+    question: &Question<'_>,
+    stations: &mut Vec<Station>,
+) -> anyhow::Result<String> {
+    let table = waypoint - 1;
+    let unavailable = refused(Reason::WaypointUnavailable);
+    let asked = format!("tables[{table}]");
+    if waypoint == Frontend::WAYPOINT_MISSING {
+        stations.push(station("waypoint", asked, "no room for its table"));
+        return Ok(unavailable);
+    }
+    let name = layout.waypoint_of(table).unwrap_or("of nobody");
+    stations.push(station("waypoint", asked, name));
+    if Extent::from(maps.table(table)?.extent).count == 0 {
+        return Ok(unavailable);
+    }
+    table_stations(maps, question, table, stations)?;
+    let bytes = abi::waypoint::header(question.to).len();
+    Ok(format!(
+        "sent to the waypoint, with a header of {bytes} bytes that says {}; getpeername() shows that, too",
+        question.to
+    ))
 }
 
 fn table_stations(

@@ -11,6 +11,8 @@ mod dns;
 mod dump;
 mod enrolments;
 mod explain;
+mod headers;
+mod kubernetes;
 mod metrics;
 mod policy_dump;
 mod preflight;

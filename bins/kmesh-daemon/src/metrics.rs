@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use runtime::api::Status;
+use runtime::api::{KubernetesStatus, Status};
 
 /// Media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -24,6 +24,9 @@ pub fn render(status: &Status) -> Result<String, fmt::Error> {
     register_connections(&mut registry, status);
     register_programs(&mut registry, status);
     register_dns(&mut registry, status);
+    if let Some(kubernetes) = &status.kubernetes {
+        register_kubernetes(&mut registry, kubernetes);
+    }
     let config = Gauge::<i64>::default();
     config.set(status.config.problems.len() as i64);
     registry.register("config_problems", "Problems of the configuration in force", config);
@@ -141,9 +144,42 @@ fn register_dns(registry: &mut Registry, status: &Status) {
     }
 }
 
+fn register_kubernetes(registry: &mut Registry, status: &KubernetesStatus) {
+    let cni = &status.cni;
+    let results = [
+        ("enrolled", cni.enrolled),
+        ("left_alone", cni.left_alone),
+        ("undecided", cni.undecided),
+        ("failed", cni.failed),
+        ("released", cni.released),
+        ("malformed", cni.malformed),
+    ];
+    let results = results.into_iter().map(|(name, n)| (vec![("result", name.to_owned())], n));
+    counters(registry, "cni_requests", "What runtimes asked through the CNI plugin", results);
+    let let_go = cni.let_go.iter().map(|(name, n)| (vec![("reason", name.clone())], *n));
+    let help = "Pods that the CNI plugin let start without an answer that helped (fail-open)";
+    counters(registry, "cni_let_go", help, let_go);
+    for (name, help, value) in [
+        ("kubernetes_connected", "1 while the API server answers", u64::from(status.connected)),
+        ("kubernetes_complete", "1 once pods and namespaces are known", u64::from(status.complete)),
+        ("kubernetes_pods", "Pods of this node", status.pods as u64),
+        ("kubernetes_pods_wanted", "Pods that belong to the mesh", status.wanted as u64),
+        ("kubernetes_pods_missing", "Pods of those that are not found", status.missing as u64),
+        (
+            "kubernetes_pods_failing",
+            "Pods of those that cannot be enrolled",
+            status.problems.len() as u64,
+        ),
+    ] {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value as i64);
+        registry.register(name, help, gauge);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use runtime::api::{Counter, DnsQueries, DnsStatus, HostStatus, MapFill};
+    use runtime::api::{CniStatus, Counter, DnsQueries, DnsStatus, HostStatus, MapFill};
 
     use super::*;
 
@@ -163,6 +199,16 @@ mod tests {
                 hosts: vec![HostStatus { failure: Some("gone".into()), ..HostStatus::default() }],
                 ..DnsStatus::default()
             },
+            kubernetes: Some(KubernetesStatus {
+                wanted: 4,
+                connected: true,
+                cni: CniStatus {
+                    left_alone: 6,
+                    let_go: vec![("daemon_away".into(), 3)],
+                    ..CniStatus::default()
+                },
+                ..KubernetesStatus::default()
+            }),
             ..Status::default()
         };
         let text = render(&status).expect("it encodes");
@@ -176,6 +222,10 @@ mod tests {
             "kmesh_dns_servers 2",
             "kmesh_dns_hosts_known 0",
             "kmesh_dns_hosts_failing 1",
+            "kmesh_cni_requests_total{result=\"left_alone\"} 6",
+            "kmesh_cni_let_go_total{reason=\"daemon_away\"} 3",
+            "kmesh_kubernetes_connected 1",
+            "kmesh_kubernetes_pods_wanted 4",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -20,28 +20,38 @@ const CAPABILITIES: [(Capability, &str); 4] = [
     (Capability::CAP_SYS_ADMIN, "no namespace can be enrolled; run as root or add CAP_SYS_ADMIN"),
 ];
 
+/// Takes a copy of a client's socket, to speak on it.
+const PTRACE: (Capability, &str) = (
+    Capability::CAP_SYS_PTRACE,
+    "clients that wait for the server to speak first get no answer through a waypoint; run as root \
+     or add CAP_SYS_PTRACE",
+);
+
 /// Every requirement, met or not.
 fn requirements(args: &Args) -> Vec<Requirement> {
     let mut rows = privileges();
     rows.extend(places(args));
     // Without privileges every question to the kernel would be answered with no.
-    if rows.iter().all(|row| row.present || row.kind != "capability") {
+    let is_asked =
+        |row: &Requirement| row.present || row.kind != "capability" || row.need != Need::Required;
+    if rows.iter().all(is_asked) {
         rows.extend(datapath::probe());
     }
     rows
 }
 
 fn privileges() -> Vec<Requirement> {
-    CAPABILITIES
-        .into_iter()
-        .map(|(capability, without)| Requirement {
+    let row = |need| {
+        move |(capability, without): (Capability, &'static str)| Requirement {
             kind: "capability",
             name: capability.to_string(),
-            need: Need::Required,
+            need,
             present: caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false),
             without,
-        })
-        .collect()
+        }
+    };
+    let required = CAPABILITIES.into_iter().map(row(Need::Required));
+    required.chain([PTRACE].map(row(Need::Useful))).collect()
 }
 
 fn places(args: &Args) -> [Requirement; 2] {

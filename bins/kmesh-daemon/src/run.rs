@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use datapath::{Datapath, Pins};
@@ -18,8 +19,9 @@ use crate::commit::Committer;
 use crate::connections::{self, Totals};
 use crate::dns::{Dns, NodeHosts, NodeResolvers};
 use crate::enrolments::Enrolments;
+use crate::kubernetes::{self, Kubernetes, Pods};
 use crate::source::Source;
-use crate::{admin, preflight};
+use crate::{admin, headers, preflight};
 
 /// Runs the daemon until a signal.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -43,14 +45,21 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         .with_context(|| format!("--state-dir {}", args.state_dir.display()))?;
     // Bound before anything is loaded: a second daemon stops here.
     let listeners = Admin::bind(&args.admin_socket, args.status_addr.0).await?;
+    let kubernetes = Kubernetes::prepare(&args.kubernetes, &args.node_name).await?;
 
-    let agent = tokio::task::block_in_place(|| build(args, source, stop.clone()))?;
+    let pods = kubernetes.as_ref().map(Kubernetes::pods);
+    let agent = tokio::task::block_in_place(|| build(args, source, pods, stop.clone()))?;
     let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let cluster = kubernetes.map(|it| it.spawn(sender.clone(), &stop));
     let admin = tokio::spawn(listeners.serve(admin::router(sender), stop.clone()));
     let agent = tokio::spawn(agent.run(requests, stop));
     let signal = signals.wait().await;
     tracing::info!(signal, "stopping; programs stay attached with the last committed image");
     trigger.fire();
+    // The plugin's questions need the loop, and are few: it finds nobody from here on.
+    if let Some(cluster) = cluster {
+        cluster.join_all().await;
+    }
     agent.await?;
     admin.await?;
     Ok(())
@@ -73,7 +82,12 @@ fn source(args: &Args, stop: shutdown::Shutdown) -> anyhow::Result<Source> {
 }
 
 /// Loads the programs and recovers what the maps hold; nothing live changes yet.
-fn build(args: &Args, source: Source, stop: shutdown::Shutdown) -> anyhow::Result<Agent> {
+fn build(
+    args: &Args,
+    source: Source,
+    pods: Option<Pods>,
+    stop: shutdown::Shutdown,
+) -> anyhow::Result<Agent> {
     prepare_bpffs(&args.bpf_fs_path)?;
     let limits = args.limits.limits();
     let datapath = Datapath::load(datapath::Config {
@@ -82,14 +96,15 @@ fn build(args: &Args, source: Source, stop: shutdown::Shutdown) -> anyhow::Resul
         limits,
     })?;
     let maps = Arc::clone(datapath.maps());
-    let committer = Committer::new(Arc::clone(&maps), limits, args.node())?;
+    let committer = Committer::new(Arc::clone(&maps), limits, args.node(), args.waypoint_port)?;
     let enrolments = Enrolments::restore(Arc::clone(&maps), &args.state_dir, &args.resolv_conf)?;
     let dns = Dns::new(Arc::clone(&maps), &args.cluster_domain, args.dns_proxy);
     let node_resolvers = NodeResolvers::new(&args.resolv_conf)?;
     let hosts = NodeHosts::new(node_resolvers, &args.state_dir, stop.clone());
     let totals = Arc::new(Totals::default());
-    connections::spawn(maps, Arc::clone(&totals), stop)?;
-    Ok(Agent::new(Parts { datapath, committer, enrolments, source, totals, dns, hosts }))
+    connections::spawn(Arc::clone(&maps), Arc::clone(&totals), stop.clone())?;
+    headers::spawn(maps, Duration::from_millis(args.waypoint_silence_ms), stop)?;
+    Ok(Agent::new(Parts { datapath, committer, enrolments, source, totals, dns, hosts, pods }))
 }
 
 fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
@@ -102,7 +117,7 @@ fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes every pin.
+/// Removes every pin, which a running daemon keeps, and then the CNI plugin where it is this daemon's.
 pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     let removed = Pins::new(&args.bpf_fs_path).remove_all()?;
     if removed.is_empty() {
@@ -110,6 +125,11 @@ pub fn uninstall(args: &Args) -> anyhow::Result<ExitCode> {
     }
     for path in removed {
         println!("removed {}", path.display());
+    }
+    if args.kubernetes.uninstalls() {
+        for (path, what) in kubernetes::uninstall(&args.kubernetes.places)? {
+            println!("{} {what}", path.display());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,6 +29,7 @@ pub fn status(agent: &Agent) -> Status {
         counters: reasons.into_iter().map(|(reason, count)| counter(reason, count)).collect(),
         connections: agent.totals.snapshot(events_lost),
         dns,
+        kubernetes: agent.kubernetes_status(),
     }
 }
 
@@ -43,6 +44,7 @@ fn config(agent: &Agent) -> ConfigStatus {
         problems: written
             .map(ToString::to_string)
             .chain(placed.map(|p| format!("error: service {}: {}", p.service, p.message)))
+            .chain(waypoints(agent))
             .collect(),
     }
 }
@@ -56,6 +58,28 @@ fn control_plane(state: xds::client::State) -> ControlPlaneStatus {
         refused: state.refused,
         error: state.error,
     }
+}
+
+/// What is wrong with waypoints: in the configuration, and with those that refuse connections.
+fn waypoints(agent: &Agent) -> Vec<String> {
+    let configured = agent.committer.waypoint_problems().iter();
+    let mut problems: Vec<String> = configured
+        .map(|problem| format!("warning: service {}: {}", problem.service, problem.message))
+        .collect();
+    let refusing = agent.totals.refusing_waypoints();
+    let known =
+        if refusing.is_empty() { Default::default() } else { agent.committer.waypoint_addresses() };
+    // One that is no endpoint any more is nobody's problem.
+    let named = refusing.iter().filter_map(|(at, count)| Some((known.get(&at.ip())?, at, count)));
+    problems.extend(named.map(|(service, at, count)| {
+        format!(
+            "error: waypoint {service}: {at} refused {count} connections: it needs a listener for \
+             connections that begin with a header (Kmesh's waypoint has one on port {port}); a waypoint \
+             that speaks HBONE alone needs identities, which are not supported yet",
+            port = abi::waypoint::PORT
+        )
+    }));
+    problems
 }
 
 fn maps(agent: &Agent, resolvers: usize) -> Vec<MapFill> {
@@ -72,6 +96,7 @@ fn maps(agent: &Agent, resolvers: usize) -> Vec<MapFill> {
                 "sockets" => agent.datapath.maps().socket_count().unwrap_or(0) as u64,
                 "affinities" => agent.datapath.maps().affinity_count().unwrap_or(0) as u64,
                 "udp_flows" => agent.datapath.maps().udp_flow_count().unwrap_or(0) as u64,
+                "waypoint_sockets" => agent.datapath.maps().waypoint_socket_count() as u64,
                 "counters" | "settings" => u64::from(map.entries_max),
                 // One entry for each table, and one for each backend.
                 "cursors" => used(&layout, "tables"),

@@ -17,6 +17,11 @@ struct ip_address {
 	__be32 word[4];
 };
 
+enum enrolment_flag {
+	ENROLMENT_WAYPOINT =
+		1, /* serves a waypoint's service: is never sent to a waypoint itself */
+};
+
 /* Key of `enrolments`: the cookie of a network namespace (SO_NETNS_COOKIE) is a __u64. */
 struct enrolment {
 	__u32 flags;
@@ -37,7 +42,7 @@ enum setting_flag {
 /* The one entry of `settings`. */
 struct settings {
 	__u32 flags;
-	__u32 reserved;
+	__u32 header_sender; /* thread that sends headers for clients that do not speak first, 0: none */
 	__u64 dns_heartbeat_ns; /* CLOCK_MONOTONIC of the DNS proxy's last sign of life; 0: none */
 };
 
@@ -63,7 +68,8 @@ struct frontend_key {
 struct frontend {
 	__u32 table;
 	__u8 action;
-	__u8 reserved[11];
+	__u8 reserved[7];
+	__u32 waypoint; /* TCP goes by a waypoint: its entry of `tables` plus one; 0: no waypoint */
 };
 
 /* Where the number comes from that picks a slot. */
@@ -142,6 +148,13 @@ enum socket_state {
 	SOCKET_ESTABLISHED = 2, /* reported as opened */
 };
 
+/* What is known of the header that tells a waypoint where the client wanted to go. */
+enum header_state {
+	HEADER_NONE = 0,    /* not by a waypoint */
+	HEADER_PENDING = 1, /* nothing has been sent yet */
+	HEADER_SENT = 2,    /* it stands before the first byte */
+};
+
 /*
  * Value of `sockets`: what a socket dialled, and where it was sent. Key: the address of the
  * kernel's socket, a __u64.
@@ -160,7 +173,17 @@ struct socket_meta {
 	__u64 started_ns;
 	__u64 netns_cookie;
 	__u64 socket_cookie;
-	__u64 reserved;
+	__u32 tgid;  /* by a waypoint: the process that dialled */
+	__u8 header; /* enum header_state */
+	__u8 reserved[3];
+};
+
+/* Record of the ring buffer `header_waits`: a connection by a waypoint was established. */
+struct header_wait {
+	__u64 socket; /* key of `sockets` */
+	__u64 socket_cookie;
+	__u64 inode;	      /* of the client's socket, as in /proc/<tgid>/fd */
+	__u64 established_ns; /* CLOCK_MONOTONIC */
 };
 
 enum flow_direction {
@@ -210,5 +233,6 @@ struct connection_event {
 	__u8 kind;	/* enum event_kind */
 	__u8 direction; /* enum socket_direction */
 	__u8 protocol;
-	__u8 reserved[3];
+	__u8 by_waypoint; /* 1: `remote` is a waypoint */
+	__u8 reserved[2];
 };

@@ -9,6 +9,7 @@
 struct client {
 	__u64 netns_cookie;
 	__u32 hash;
+	__u32 flags; /* enum enrolment_flag */
 };
 
 /* Fills `client`; false when the namespace is not in the mesh. */
@@ -20,6 +21,7 @@ static __always_inline bool find_client(__u64 netns_cookie, struct client *clien
 		return false;
 	client->netns_cookie = netns_cookie;
 	client->hash = enrolment->client_hash;
+	client->flags = enrolment->flags;
 	return true;
 }
 

@@ -41,4 +41,5 @@ static __always_inline void event_from_meta(struct connection_event *event,
 	event->original_port = meta->original_port;
 	event->direction = meta->direction;
 	event->protocol = meta->protocol;
+	event->by_waypoint = meta->header != HEADER_NONE;
 }

@@ -131,6 +131,23 @@ struct {
 	__uint(max_entries, EVENT_RING_BYTES);
 } events __weak SEC(".maps");
 
+/*
+ * Writer: programs. TCP connections by a waypoint whose header is not acknowledged yet, by their
+ * cookie: what they send meets kmesh_header.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__type(key, __u64);
+	__type(value, __u64);
+	__uint(max_entries, WAYPOINT_SOCKETS_MAX);
+} waypoint_sockets __weak SEC(".maps");
+
+/* Writer: programs. Connections by a waypoint, for whoever sends the header of a silent client. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, HEADER_RING_BYTES);
+} header_waits __weak SEC(".maps");
+
 /* Writer: programs. One counter for each enum reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -17,6 +17,14 @@ enum reason {
 	REASON_BACKEND_MISSING = 3,
 	/* Nothing in the registry has this address, and the outbound policy is REGISTRY_ONLY. */
 	REASON_NOT_IN_REGISTRY = 4,
+	/* The waypoint is not known, or has no usable endpoint of the family. */
+	REASON_WAYPOINT_UNAVAILABLE = 5,
+	/* By a waypoint, but no room in `sockets`: the header could not be sent. */
+	REASON_WAYPOINT_NO_ROOM = 6,
+	/* The waypoint's endpoint refused the connection: it does not listen on the waypoint port. */
+	REASON_WAYPOINT_REFUSED = 7,
+	/* The kernel had no memory for the header: send() fails with EACCES. */
+	REASON_WAYPOINT_HEADER_FAILED = 8,
 
 	/* Passes: not an address of the mesh, left alone. */
 	REASON_UNKNOWN_DESTINATION = 16,
@@ -37,6 +45,10 @@ enum reason {
 	REASON_AFFINITY_FULL = 35,
 	/* The DNS proxy did not listen or showed no sign of life: the resolver itself was asked. */
 	REASON_DNS_PROXY_SILENT = 36,
+	/* A connection by a waypoint ended and nobody had sent anything, the header neither. */
+	REASON_WAYPOINT_HEADER_UNSENT = 37,
+	/* Bytes went to a waypoint without the header before them. */
+	REASON_WAYPOINT_HEADER_MISSED = 38,
 
 	REASON_MAX = 64,
 };

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <linux/in.h>
 
 #include "address.h"
 #include "count.h"
@@ -32,6 +33,7 @@ struct selection {
 	__u32 backend;
 	__u32 incarnation;
 	__be16 port;
+	bool by_waypoint; /* `address` is a waypoint: it wants to be told what was dialled */
 	__u64 extent;
 	struct ip_address address;
 };
@@ -227,6 +229,27 @@ static __always_inline enum verdict unknown(const struct frontend_key *key,
 	return pass(selection, REASON_UNKNOWN_DESTINATION);
 }
 
+/* Datagrams have no place for the header, and waypoints themselves go on to the endpoints. */
+static __always_inline bool goes_by_waypoint(const struct frontend *frontend,
+					     const struct frontend_key *key,
+					     const struct client *client)
+{
+	return frontend->waypoint && key->protocol == IPPROTO_TCP &&
+	       !(client->flags & ENROLMENT_WAYPOINT);
+}
+
+/* A waypoint stands for the policy of what is behind it: without one nothing goes there. */
+static __always_inline enum verdict select_waypoint(__u32 table, const struct client *client,
+						    const struct dice *dice,
+						    struct selection *selection)
+{
+	if (select_slot(table, client, dice, selection) == VERDICT_BALANCE)
+		selection->by_waypoint = true;
+	else if (selection->reason == REASON_NO_ENDPOINT)
+		selection->reason = REASON_WAYPOINT_UNAVAILABLE;
+	return selection->verdict;
+}
+
 static __always_inline enum verdict select_backend(const struct frontend_key *key,
 						   const struct client *client,
 						   const struct dice *dice,
@@ -236,6 +259,8 @@ static __always_inline enum verdict select_backend(const struct frontend_key *ke
 
 	if (!frontend)
 		return unknown(key, selection);
+	if (goes_by_waypoint(frontend, key, client))
+		return select_waypoint(frontend->waypoint - 1, client, dice, selection);
 	switch (frontend->action) {
 	case FRONTEND_BALANCE:
 		return select_slot(frontend->table, client, dice, selection);

@@ -32,6 +32,7 @@ pub const SHARED: &[(&str, Layout)] = &[
     ("slot", crate::Slot::LAYOUT),
     ("backend", crate::Backend::LAYOUT),
     ("socket_meta", crate::SocketMeta::LAYOUT),
+    ("header_wait", crate::HeaderWait::LAYOUT),
     ("udp_flow_key", crate::UdpFlowKey::LAYOUT),
     ("udp_flow", crate::UdpFlow::LAYOUT),
     ("connection_event", crate::ConnectionEvent::LAYOUT),

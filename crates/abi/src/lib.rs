@@ -11,6 +11,7 @@ pub mod layout;
 pub mod limits;
 mod reason;
 mod types;
+pub mod waypoint;
 pub mod write;
 
 pub use reason::{Outcome, Reason};

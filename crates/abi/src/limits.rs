@@ -28,6 +28,11 @@ pub const NETWORKS_MAX: u32 = 16_384;
 pub const RESOLVERS_MAX: u32 = 65_536;
 /// Size of the event ring in bytes: a power of two and a multiple of the page size.
 pub const EVENT_RING_BYTES: u32 = 1 << 20;
+/// Connections to waypoints whose first bytes are not acknowledged yet.
+pub const WAYPOINT_SOCKETS_MAX: u32 = 65_536;
+/// Size of the ring of connections that may need a header, in bytes: a power of two and a multiple of
+/// the page size.
+pub const HEADER_RING_BYTES: u32 = 1 << 18;
 /// Frontends that one system call writes or removes.
 pub const MAP_BATCH_ENTRIES: u32 = 4_096;
 /// Entries of the per-CPU counter array: one for each possible reason.
@@ -58,6 +63,10 @@ pub struct Limits {
     pub resolvers_max: u32,
     /// See [`EVENT_RING_BYTES`].
     pub event_ring_bytes: u32,
+    /// See [`WAYPOINT_SOCKETS_MAX`].
+    pub waypoint_sockets_max: u32,
+    /// See [`HEADER_RING_BYTES`].
+    pub header_ring_bytes: u32,
     /// See [`MAP_BATCH_ENTRIES`].
     pub map_batch_entries: u32,
 }
@@ -76,6 +85,8 @@ impl Default for Limits {
             networks_max: NETWORKS_MAX,
             resolvers_max: RESOLVERS_MAX,
             event_ring_bytes: EVENT_RING_BYTES,
+            waypoint_sockets_max: WAYPOINT_SOCKETS_MAX,
+            header_ring_bytes: HEADER_RING_BYTES,
             map_batch_entries: MAP_BATCH_ENTRIES,
         }
     }

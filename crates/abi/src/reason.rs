@@ -55,6 +55,14 @@ reasons! {
     BackendMissing = 3, "backend_missing", Refused;
     /// Nothing in the registry has this address and the outbound policy is REGISTRY_ONLY: connect() fails with ECONNREFUSED.
     NotInRegistry = 4, "not_in_registry", Refused;
+    /// The waypoint of the service or workload is not known, or has no usable endpoint: connect() fails with ECONNREFUSED.
+    WaypointUnavailable = 5, "waypoint_unavailable", Refused;
+    /// No room in the map of sockets for a connection by a waypoint, which could not be told where it goes: connect() fails with ECONNREFUSED.
+    WaypointNoRoom = 6, "waypoint_no_room", Refused;
+    /// The waypoint refused the connection, because it has no listener on the waypoint port (15019): connect() fails with ECONNREFUSED.
+    WaypointRefused = 7, "waypoint_refused", Refused;
+    /// The kernel had no memory for the header that a waypoint needs: send() fails with EACCES.
+    WaypointHeaderFailed = 8, "waypoint_header_failed", Refused;
     /// The destination is not an address of the mesh and was left alone.
     UnknownDestination = 16, "unknown_destination", Passed;
     /// The service asks for PASSTHROUGH and was left alone.
@@ -73,6 +81,10 @@ reasons! {
     AffinityFull = 35, "affinity_full", Degraded;
     /// The DNS proxy did not listen or showed no sign of life: the resolver itself was asked.
     DnsProxySilent = 36, "dns_proxy_silent", Degraded;
+    /// A connection by a waypoint ended before anybody sent anything: the client was silent, and the daemon did not send the header for it.
+    WaypointHeaderUnsent = 37, "waypoint_header_unsent", Degraded;
+    /// Bytes went to a waypoint without the header before them, and the waypoint ended the connection.
+    WaypointHeaderMissed = 38, "waypoint_header_missed", Degraded;
 }
 
 #[cfg(test)]

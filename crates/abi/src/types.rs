@@ -37,7 +37,7 @@ shared! {
 shared! {
     /// Value of `enrolments`; the key is the cookie of the network namespace.
     Enrolment {
-        /// No flag is defined yet.
+        /// [`Enrolment::WAYPOINT`].
         flags: u32,
         /// Who dials, for consistent hashing.
         client_hash: u32,
@@ -61,8 +61,8 @@ shared! {
     Settings {
         /// [`Settings::REGISTRY_ONLY`].
         flags: u32,
-        /// Zero.
-        reserved: u32,
+        /// Thread that sends headers for clients that do not speak first; 0 while there is none.
+        header_sender: u32,
         /// CLOCK_MONOTONIC of the DNS proxy's last sign of life; 0 while there is none.
         dns_heartbeat_ns: u64,
     }
@@ -90,7 +90,9 @@ shared! {
         /// One of the constants below.
         action: u8,
         /// Zero.
-        reserved: [u8; 11],
+        reserved: [u8; 7],
+        /// TCP goes by a waypoint: its index into `tables` plus one. 0: no waypoint.
+        waypoint: u32,
     }
 }
 
@@ -218,8 +220,26 @@ shared! {
         netns_cookie: u64,
         /// `SO_COOKIE` of the socket.
         socket_cookie: u64,
+        /// By a waypoint: the process that dialled.
+        tgid: u32,
+        /// 0 not by a waypoint, else [`SocketMeta::HEADER_PENDING`] or 2, sent.
+        header: u8,
         /// Zero.
-        reserved: u64,
+        reserved: [u8; 3],
+    }
+}
+
+shared! {
+    /// Record of the ring buffer `header_waits`: a connection by a waypoint was established.
+    HeaderWait {
+        /// Key of `sockets`.
+        socket: u64,
+        /// `SO_COOKIE` of the socket.
+        socket_cookie: u64,
+        /// Inode of the client's socket, as in `/proc/<tgid>/fd`.
+        inode: u64,
+        /// CLOCK_MONOTONIC.
+        established_ns: u64,
     }
 }
 
@@ -292,8 +312,10 @@ shared! {
         direction: u8,
         /// [`PROTOCOL_TCP`] or [`PROTOCOL_UDP`].
         protocol: u8,
+        /// 1: the peer is a waypoint.
+        by_waypoint: u8,
         /// Zero.
-        reserved: [u8; 3],
+        reserved: [u8; 2],
     }
 }
 
@@ -363,6 +385,22 @@ impl Frontend {
     pub const REFUSE_PORT: u8 = 3;
     /// The own address of a workload: leave it alone.
     pub const WORKLOAD: u8 = 4;
+    /// Value of `waypoint` for a waypoint that has no table: refuse.
+    pub const WAYPOINT_MISSING: u32 = u32::MAX;
+}
+
+// === impl Enrolment ===
+
+impl Enrolment {
+    /// The namespace serves a waypoint's service: it is never sent to a waypoint itself.
+    pub const WAYPOINT: u32 = 1;
+}
+
+// === impl SocketMeta ===
+
+impl SocketMeta {
+    /// Value of `header`: nothing was sent to the waypoint yet.
+    pub const HEADER_PENDING: u8 = 1;
 }
 
 // === impl Settings ===
@@ -416,9 +454,13 @@ impl std::fmt::Display for NetworkKey {
 impl Network {
     /// The pseudo address of block `id`: 100::`id`, which is never a real destination (RFC 6666).
     pub fn address(id: u32) -> Ipv6Addr {
-        let [a, b, c, d] = id.to_be_bytes();
-        let low = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
-        Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, low[0], low[1])
+        Self::pseudo_address(0, id)
+    }
+
+    /// 100::`high`:`low`. Blocks have a `high` of 0, waypoints have others.
+    pub fn pseudo_address(high: u32, low: u32) -> Ipv6Addr {
+        const DISCARD_PREFIX: u128 = 0x100 << 112;
+        Ipv6Addr::from_bits(DISCARD_PREFIX | u128::from(high) << 32 | u128::from(low))
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::load::{Datapath, Program};
+use crate::load::{Datapath, HEADER_PROGRAM, Program};
 use crate::{Error, Result, path_error, sys};
 
 /// What happened to one link.
@@ -27,6 +27,7 @@ const PROGRAM_OWNED: [&str; 2] = ["udp_flows", "affinities"];
 enum Undo {
     Restore { link: OwnedFd, program: OwnedFd },
     Remove { name: &'static str },
+    RestoreHeader { program: OwnedFd },
 }
 
 /// A step of [`Datapath::attach_stepwise`] at which a test can inject a failure.
@@ -70,6 +71,8 @@ impl Datapath {
         undo: &mut Vec<Undo>,
     ) -> Result<Vec<(&'static str, LinkState)>> {
         let mut states = Vec::new();
+        on_step(HEADER_PROGRAM).map_err(path_error("attach", HEADER_PROGRAM))?;
+        states.push((HEADER_PROGRAM, self.attach_header(undo)?));
         for program in &self.programs {
             let pin = self.pins.link(program.name);
             on_step(program.name).map_err(path_error("attach", &pin))?;
@@ -84,6 +87,20 @@ impl Datapath {
         }
         self.commit_maps()?;
         Ok(states)
+    }
+
+    /// Sockets that are put into the map from now on meet this program; those that are in it keep
+    /// the one that they met.
+    fn attach_header(&self, undo: &mut Vec<Undo>) -> Result<LinkState> {
+        let failed = || path_error("attach", HEADER_PROGRAM);
+        let map = self.maps().waypoint_sockets.as_fd();
+        let before = sys::message_program(map).map_err(failed())?;
+        let before = before.map(sys::program_by_id).transpose().map_err(failed())?;
+        sys::attach_message_program(self.header_program.as_fd(), map).map_err(failed())?;
+        // One that was not there before does no harm: no socket gets into the map.
+        let Some(program) = before else { return Ok(LinkState::Created) };
+        undo.push(Undo::RestoreHeader { program });
+        Ok(LinkState::Updated)
     }
 
     fn attach_one(
@@ -145,6 +162,10 @@ impl Datapath {
         let result = match step {
             Undo::Restore { link, program } => sys::link_update(link.as_fd(), program.as_fd()),
             Undo::Remove { name } => fs::remove_file(self.pins.link(name)),
+            Undo::RestoreHeader { program } => {
+                let map = self.maps().waypoint_sockets.as_fd();
+                sys::attach_message_program(program.as_fd(), map)
+            }
         };
         if let Err(error) = result {
             tracing::error!(%error, "a link could not be put back; `kmesh-daemon uninstall` removes all");

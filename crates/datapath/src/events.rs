@@ -1,37 +1,61 @@
-//! Reading the event ring, and libbpf's own messages.
+//! Reading the event rings, and libbpf's own messages.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use abi::ConnectionEvent;
-use libbpf_rs::{PrintLevel, RingBuffer, RingBufferBuilder};
+use abi::{ConnectionEvent, HeaderWait};
+use libbpf_rs::{MapHandle, PrintLevel, RingBuffer, RingBufferBuilder};
 use zerocopy::FromBytes;
 
 use crate::maps::Maps;
 use crate::{Error, Result};
 
-/// Reads events. Not `Send`: make it on the thread that reads.
-pub struct EventReader {
+/// Reads the records of a ring. Not `Send`: make it on the thread that reads.
+pub struct RingReader<T> {
     ring: RingBuffer<'static>,
-    batch: Rc<RefCell<Vec<ConnectionEvent>>>,
+    batch: Rc<RefCell<Vec<T>>>,
 }
 
-impl EventReader {
-    /// A reader of the event ring. There must be only one for a ring.
+/// Reads connection events.
+pub type EventReader = RingReader<ConnectionEvent>;
+
+/// Reads which connections by a waypoint were established.
+pub type HeaderReader = RingReader<HeaderWait>;
+
+/// A record that has a ring.
+pub trait Record: FromBytes + 'static {
+    /// The ring.
+    fn ring(maps: &Maps) -> &MapHandle;
+}
+
+impl Record for ConnectionEvent {
+    fn ring(maps: &Maps) -> &MapHandle {
+        &maps.events
+    }
+}
+
+impl Record for HeaderWait {
+    fn ring(maps: &Maps) -> &MapHandle {
+        &maps.header_waits
+    }
+}
+
+impl<T: Record> RingReader<T> {
+    /// A reader of the ring. There must be only one for a ring.
     ///
     /// # Errors
     /// When the ring cannot be mapped.
     pub fn new(maps: &Maps) -> Result<Self> {
         let batch = Rc::new(RefCell::new(Vec::new()));
         let sink = Rc::clone(&batch);
-        let failed = |source| Error::Bpf { action: "open the event ring".into(), source };
+        let failed = |source| Error::Bpf { action: "open a ring of events".into(), source };
         let mut builder = RingBufferBuilder::new();
         builder
-            .add(&maps.events, move |bytes| {
+            .add(T::ring(maps), move |bytes| {
                 // A record of another size is not ours to read; the layout test rules it out.
-                if let Ok((event, _)) = ConnectionEvent::read_from_prefix(bytes) {
-                    sink.borrow_mut().push(event);
+                if let Ok((record, _)) = T::read_from_prefix(bytes) {
+                    sink.borrow_mut().push(record);
                 }
                 0
             })
@@ -39,8 +63,8 @@ impl EventReader {
         Ok(Self { ring: builder.build().map_err(failed)?, batch })
     }
 
-    /// Waits until the ring is a quarter full or `period` has passed, then returns all events in it.
-    pub fn next_batch(&mut self, period: Duration) -> Vec<ConnectionEvent> {
+    /// Waits until the programs wake the reader or `period` has passed, then returns all records.
+    pub fn next_batch(&mut self, period: Duration) -> Vec<T> {
         self.ring.poll_raw(period);
         self.ring.consume_raw();
         self.batch.take()

@@ -9,6 +9,7 @@
 
 mod attach;
 mod events;
+mod headers;
 mod load;
 mod mapped;
 mod maps;
@@ -29,7 +30,8 @@ use std::path::PathBuf;
 use abi::limits::Limits;
 
 pub use attach::LinkState;
-pub use events::{EventReader, init_libbpf_log};
+pub use events::{EventReader, HeaderReader, init_libbpf_log};
+pub use headers::{HeaderSender, Outcome};
 pub use load::Datapath;
 pub use maps::Maps;
 pub use pins::{Pins, SCHEMA};
@@ -132,6 +134,11 @@ pub fn netns_cookie() -> io::Result<u64> {
     sys::netns_cookie(std::os::fd::AsFd::as_fd(&socket))
 }
 
+/// CLOCK_MONOTONIC, the clock of all times that programs note.
+pub fn monotonic_ns() -> u64 {
+    sys::monotonic_ns()
+}
+
 /// Waits until no program still runs that started before the call, so that indices it may have read
 /// can be given to something else.
 ///
@@ -149,6 +156,12 @@ const LARGE_BUFFER_BYTES: i32 = 256 << 10;
 /// threads are started. False when the allocator does not know how.
 pub fn return_large_buffers() -> bool {
     sys::return_large_buffers(LARGE_BUFFER_BYTES)
+}
+
+/// Gives the kernel back what the allocator holds and nobody uses, such as after a large message. Walks
+/// all free memory: tens of milliseconds. Returns whether there was any.
+pub fn return_free_memory() -> bool {
+    sys::return_free_memory()
 }
 
 pub(crate) fn path_error(

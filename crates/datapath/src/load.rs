@@ -19,9 +19,12 @@ use crate::{Config, Error, Pins, Result, path_error, sys};
 const IMAGE: [&str; 7] =
     ["frontends", "networks", "tables", "slots", "backends", "cursors", "loads"];
 
-/// Keeps the size that it was made with: while programs are swapped, those with the old map and those
+/// Keep the size that they were made with: while programs are swapped, those with the old map and those
 /// with the new one would not know each other's connections.
-const OF_ONE_SIZE: &str = "sockets";
+const OF_ONE_SIZE: [&str; 2] = ["sockets", "waypoint_sockets"];
+
+/// Name of the program on the sockets of connections by a waypoint.
+pub(crate) const HEADER_PROGRAM: &str = "kmesh_header";
 
 /// A loaded program that waits to be attached.
 pub(crate) struct Program {
@@ -41,6 +44,8 @@ pub struct Datapath {
     pub(crate) config: Config,
     pub(crate) pins: Pins,
     pub(crate) programs: Vec<Program>,
+    /// What runs on the sockets of `waypoint_sockets`.
+    pub(crate) header_program: OwnedFd,
     pub(crate) successors: Vec<Successor>,
     maps: Arc<Maps>,
     _lock: File,
@@ -69,11 +74,14 @@ impl Datapath {
 
         let maps = Arc::new(Maps::new(&skel.maps, &config.limits)?);
         let programs = programs(&skel)?;
+        let header_program = skel.progs.kmesh_header.as_fd();
+        let header_program =
+            header_program.try_clone_to_owned().map_err(path_error("duplicate", HEADER_PROGRAM))?;
         for name in &succeeded {
             maps.carry_over(name, &pins.map(name))?;
         }
         let successors = pin_new_maps(&skel, &pins, &succeeded)?;
-        Ok(Self { config, pins, programs, successors, maps, _lock: lock })
+        Ok(Self { config, pins, programs, header_program, successors, maps, _lock: lock })
     }
 
     /// The maps that the loaded programs will use.
@@ -98,6 +106,8 @@ fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
         (&mut maps.cursors, limits.tables_max),
         (&mut maps.loads, limits.backends_max),
         (&mut maps.events, limits.event_ring_bytes),
+        (&mut maps.waypoint_sockets, limits.waypoint_sockets_max),
+        (&mut maps.header_waits, limits.header_ring_bytes),
     ];
     for (map, size) in sizes {
         map.set_max_entries(size).map_err(|source| Error::Bpf {
@@ -144,7 +154,7 @@ fn resized(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>> {
         if found != wanted {
             return Err(Error::Schema { path, found, wanted });
         }
-        if info.max_entries != map.max_entries() && name == OF_ONE_SIZE {
+        if info.max_entries != map.max_entries() && OF_ONE_SIZE.contains(&name.as_str()) {
             tracing::warn!(
                 "map {name} keeps its {} entries and does not get {}: its size changes with \
                  `kmesh-daemon uninstall` only, as it knows every open connection",

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use abi::limits::Limits;
 use abi::{
     Backend, Contents, Enrolment, Extent, Frontend, FrontendKey, Network, NetworkKey, Reason,
-    Settings, Slot, SlotTable, Write,
+    Settings, Slot, SlotTable, SocketMeta, Write,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::os::fd::AsFd;
@@ -33,11 +34,15 @@ pub struct Maps {
     pub(crate) resolvers: MapHandle,
     pub(crate) settings_map: MapHandle,
     pub(crate) events: MapHandle,
+    pub(crate) waypoint_sockets: MapHandle,
+    pub(crate) header_waits: MapHandle,
     pub(crate) counters: MapHandle,
     tables: MappedArray<SlotTable>,
     slots: MappedArray<Slot>,
     backends: MappedArray<Backend>,
     pub(crate) settings: MappedArray<Settings>,
+    /// Held to change one half of the word that flags and header sender share.
+    settings_writer: Mutex<()>,
     /// Frontends of one writing system call.
     batch_entries: u32,
 }
@@ -79,7 +84,10 @@ impl Maps {
             resolvers: handle("resolvers", &maps.resolvers)?,
             settings_map,
             events: handle("events", &maps.events)?,
+            waypoint_sockets: handle("waypoint_sockets", &maps.waypoint_sockets)?,
+            header_waits: handle("header_waits", &maps.header_waits)?,
             counters: handle("counters", &maps.counters)?,
+            settings_writer: Mutex::default(),
             batch_entries: limits.map_batch_entries,
         })
     }
@@ -202,8 +210,10 @@ impl Maps {
         let named: BTreeSet<u32> = contents
             .frontends
             .iter()
-            .filter(|(_, frontend)| frontend.action == Frontend::BALANCE)
-            .map(|(_, frontend)| frontend.table)
+            .flat_map(|(_, frontend)| {
+                let table = (frontend.action == Frontend::BALANCE).then_some(frontend.table);
+                table.into_iter().chain(frontend.waypoint.checked_sub(1))
+            })
             .filter(|table| *table < self.tables.entries_max())
             .collect();
         let mut backends = BTreeSet::new();
@@ -304,15 +314,30 @@ impl Maps {
     /// # Errors
     /// Never, unless the map is of another size.
     pub fn set_flags(&self, flags: u32) -> Result<()> {
-        self.settings.write_first_word(0, &Settings { flags, ..Settings::default() })
+        let _writer = self.settings_writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = Settings { flags, ..self.settings.read(0)? };
+        self.settings.write_first_word(0, &settings)
     }
 
-    /// Puts a network namespace into the mesh. `client_hash` stands for it in consistent hashing.
+    /// Names the thread that sends headers for silent clients; 0 for none.
+    pub(crate) fn set_header_sender(&self, thread: u32) -> Result<()> {
+        let _writer = self.settings_writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = Settings { header_sender: thread, ..self.settings.read(0)? };
+        self.settings.write_first_word(0, &settings)
+    }
+
+    /// What is remembered of a socket, by its key in the map.
+    pub(crate) fn socket(&self, key: u64) -> Result<Option<SocketMeta>> {
+        lookup(&self.sockets, &key).map_err(entry_error("sockets", key))
+    }
+
+    /// Puts a network namespace into the mesh. `client_hash` stands for it in consistent
+    /// hashing, `flags` are those of [`Enrolment`].
     ///
     /// # Errors
     /// When the map is full (`enrolments_max`) or the kernel refuses.
-    pub fn enrol(&self, netns_cookie: u64, client_hash: u32) -> Result<()> {
-        let value = Enrolment { client_hash, ..Enrolment::default() };
+    pub fn enrol(&self, netns_cookie: u64, client_hash: u32, flags: u32) -> Result<()> {
+        let value = Enrolment { client_hash, flags, ..Enrolment::default() };
         self.enrolments
             .update(netns_cookie.as_bytes(), value.as_bytes(), MapFlags::ANY)
             .map_err(entry_error("enrolments", netns_cookie))
@@ -380,6 +405,11 @@ impl Maps {
     /// When the kernel refuses a read.
     pub fn socket_count(&self) -> Result<usize> {
         Ok(entries("sockets", &self.sockets)?.count())
+    }
+
+    /// Connections to waypoints whose first bytes are not acknowledged yet.
+    pub fn waypoint_socket_count(&self) -> usize {
+        self.waypoint_sockets.keys().count()
     }
 
     /// Datagram flows that are remembered now.

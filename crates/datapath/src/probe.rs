@@ -73,6 +73,11 @@ fn program_types() -> Vec<Requirement> {
     [
         ("cgroup/sock_addr", ProgramType::CgroupSockAddr, KERNEL_TOO_OLD),
         ("sock_ops", ProgramType::SockOps, "no connection events: needs CONFIG_CGROUP_BPF"),
+        (
+            "sk_msg",
+            ProgramType::SkMsg,
+            "no waypoints: needs CONFIG_BPF_STREAM_PARSER and CONFIG_NET_SOCK_MSG",
+        ),
     ]
     .into_iter()
     .map(|(name, kind, without)| {
@@ -89,6 +94,7 @@ fn map_types() -> Vec<Requirement> {
         ("lru_hash", MapType::LruHash),
         ("lpm_trie", MapType::LpmTrie),
         ("ringbuf", MapType::RingBuf),
+        ("sockhash", MapType::Sockhash),
     ]
     .into_iter()
     .map(|(name, kind)| row("map type", name, kind.is_supported().unwrap_or(false), KERNEL_TOO_OLD))
@@ -96,7 +102,7 @@ fn map_types() -> Vec<Requirement> {
 }
 
 fn helpers() -> Vec<Requirement> {
-    use ProgramType::{CgroupSockAddr, SockOps};
+    use ProgramType::{CgroupSockAddr, SkMsg, SockOps};
     [
         (CgroupSockAddr, "bpf_get_netns_cookie", raw::BPF_FUNC_get_netns_cookie),
         (CgroupSockAddr, "bpf_get_socket_cookie", raw::BPF_FUNC_get_socket_cookie),
@@ -109,10 +115,19 @@ fn helpers() -> Vec<Requirement> {
         (SockOps, "bpf_get_socket_cookie", raw::BPF_FUNC_get_socket_cookie),
         (SockOps, "bpf_skc_to_tcp_sock", raw::BPF_FUNC_skc_to_tcp_sock),
         (SockOps, "bpf_sock_ops_cb_flags_set", raw::BPF_FUNC_sock_ops_cb_flags_set),
+        (SockOps, "bpf_sock_hash_update", raw::BPF_FUNC_sock_hash_update),
+        (SkMsg, "bpf_msg_push_data", raw::BPF_FUNC_msg_push_data),
+        (SkMsg, "bpf_skc_to_tcp_sock", raw::BPF_FUNC_skc_to_tcp_sock),
+        (SkMsg, "bpf_get_current_pid_tgid", raw::BPF_FUNC_get_current_pid_tgid),
+        (CgroupSockAddr, "bpf_get_current_pid_tgid", raw::BPF_FUNC_get_current_pid_tgid),
     ]
     .into_iter()
     .map(|(program, name, helper)| {
-        let place = if program == SockOps { "sock_ops" } else { "cgroup/sock_addr" };
+        let place = match program {
+            SockOps => "sock_ops",
+            SkMsg => "sk_msg",
+            _ => "cgroup/sock_addr",
+        };
         let present = program.is_helper_supported(helper).unwrap_or(false);
         row("helper", format!("{name} in {place}"), present, KERNEL_TOO_OLD)
     })

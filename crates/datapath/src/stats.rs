@@ -112,6 +112,8 @@ impl Datapath {
             ("loads", &maps.loads),
             ("settings", &maps.settings_map),
             ("events", &maps.events),
+            ("waypoint_sockets", &maps.waypoint_sockets),
+            ("header_waits", &maps.header_waits),
             ("counters", &maps.counters),
         ]
         .into_iter()

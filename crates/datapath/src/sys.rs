@@ -50,6 +50,82 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
         .map(drop)
 }
 
+/// Puts a program on the sockets that a map of sockets gets from now on.
+pub fn attach_message_program(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both descriptors are open.
+    check(unsafe {
+        raw::bpf_prog_attach(program.as_raw_fd(), map.as_raw_fd(), raw::BPF_SK_MSG_VERDICT, 0)
+    })
+    .map(drop)
+}
+
+/// The id of the program that sockets of a map meet when they send.
+pub fn message_program(map: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    let (mut flags, mut id, mut count) = (0u32, 0u32, 1u32);
+    // SAFETY: the call writes one id at most, into `id`, and the number of ids into `count`.
+    check(unsafe {
+        raw::bpf_prog_query(
+            map.as_raw_fd(),
+            raw::BPF_SK_MSG_VERDICT,
+            0,
+            &raw mut flags,
+            &raw mut id,
+            &raw mut count,
+        )
+    })?;
+    Ok((count > 0 && id != 0).then_some(id))
+}
+
+/// A copy of another process's descriptor; that process does not notice.
+pub fn descriptor_of(tgid: u32, number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: neither call takes a pointer.
+    let process = unsafe { libc::syscall(libc::SYS_pidfd_open, tgid, 0) };
+    if process < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let process = owned(process as libc::c_int)?;
+    // SAFETY: as above, and `process` is open.
+    let found = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) };
+    if found < 0 { Err(io::Error::last_os_error()) } else { owned(found as libc::c_int) }
+}
+
+/// `SO_COOKIE` of a socket.
+pub fn socket_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    socket_option(socket, libc::SO_COOKIE)
+}
+
+/// Sends `bytes` on a TCP socket if a program looks at what the socket sends, and otherwise nothing:
+/// a message with a malformed control message is refused by TCP itself (EINVAL) before it queues
+/// anything, while the way by a program never looks at control messages. So there is no moment at
+/// which bytes could slip out behind the program's back.
+pub fn send_through_program(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    // A length that is shorter than the control message's own head.
+    let control = libc::cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 };
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: all fields of `msghdr` may be zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw const control).cast_mut().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: `message` points to `part` and `control`, and those to `bytes`: all live until the call
+    // is over, and the kernel only reads them.
+    let sent = unsafe {
+        libc::sendmsg(
+            socket.as_raw_fd(),
+            &raw const message,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+/// The calling thread's id, in its own PID namespace.
+pub fn thread_id() -> u32 {
+    // SAFETY: the call takes no pointer and cannot fail.
+    unsafe { libc::gettid() as u32 }
+}
+
 /// Detaches a link; its descriptor stays valid but has no effect any more.
 pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open.
@@ -111,19 +187,24 @@ pub fn link_cgroup_id(info: &raw::bpf_link_info) -> Option<u64> {
 
 /// See [`crate::netns_cookie`].
 pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut cookie = 0u64;
+    socket_option(socket, SO_NETNS_COOKIE)
+}
+
+/// A socket option of 64 bits.
+fn socket_option(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<u64> {
+    let mut value = 0u64;
     let mut size = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: the option writes one u64 into `cookie`, whose size is passed.
+    // SAFETY: the call writes at most `size` bytes into `value`, which has as many.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
+            option,
+            (&raw mut value).cast(),
             &raw mut size,
         )
     };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 /// See [`crate::grace_period`].
@@ -137,6 +218,12 @@ pub fn membarrier_global() -> io::Result<()> {
 pub fn return_large_buffers(threshold_bytes: i32) -> bool {
     // SAFETY: the call takes no pointer, and glibc takes its own locks.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, threshold_bytes) == 1 }
+}
+
+/// See [`crate::return_free_memory`].
+pub fn return_free_memory() -> bool {
+    // SAFETY: the call takes no pointer, and glibc takes its own locks.
+    unsafe { libc::malloc_trim(0) == 1 }
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.

@@ -59,6 +59,7 @@ pub(crate) fn service(
         load_balancing: LoadBalancing::default(),
         endpoints: Vec::new(),
         unresolved: Vec::new(),
+        waypoints: Default::default(),
     }
 }
 

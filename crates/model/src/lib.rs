@@ -9,6 +9,7 @@ mod name;
 mod policy;
 mod service;
 mod snapshot;
+mod waypoint;
 mod workload;
 
 pub use locality::{Locality, LocalityShare, LocalityWeights, Scope, Topology};
@@ -22,4 +23,5 @@ pub use service::{
     Service, ServicePort, Source, TargetPorts, UnresolvedEndpoint,
 };
 pub use snapshot::{Node, NodeFacts, OutboundPolicy, Snapshot};
+pub use waypoint::{Waypoint, WaypointTarget, Waypoints};
 pub use workload::Workload;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Locality, LocalityWeights, Scope, ServiceName, Topology, WorkloadName};
+use crate::{Locality, LocalityWeights, Scope, ServiceName, Topology, Waypoints, WorkloadName};
 
 /// Transport protocol of a service port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,8 @@ pub struct Service {
     /// Endpoints that are known by name only. Whoever resolves a name adds the endpoints that
     /// [`UnresolvedEndpoint::at`] makes of its addresses.
     pub unresolved: Vec<UnresolvedEndpoint>,
+    /// What TCP connections to `addresses` and `networks` go by.
+    pub waypoints: Waypoints,
 }
 
 /// One port of a service.

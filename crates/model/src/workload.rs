@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Health, PolicyName, ServiceName, Topology, WorkloadName};
+use crate::{Health, PolicyName, ServiceName, Topology, Waypoints, WorkloadName};
 
 /// A Pod, a VM or a process with addresses of its own. There may be very many: what they have in
 /// common is shared.
@@ -28,6 +28,8 @@ pub struct Workload {
     pub services: Arc<[ServiceName]>,
     /// Policies whose selector matches it.
     pub policies: Arc<[PolicyName]>,
+    /// What TCP connections to `addresses` go by.
+    pub waypoints: Waypoints,
 }
 
 // === impl Workload ===

@@ -1,5 +1,6 @@
 //! What the maps should say, service by service, without any index.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use model::{
     Protocol, Scope, Service, ServiceName, ServicePort, Snapshot, Source,
 };
 
+use crate::Problem;
+use crate::waypoints::{self, Waypoints};
 use crate::workload_addresses::WorkloadAddresses;
 
 /// One slot: where a connection goes.
@@ -65,6 +68,8 @@ pub struct FrontendImage {
     pub place: Place,
     /// What happens there.
     pub action: Action,
+    /// TCP connections go by a waypoint: the frontend that has the table of waypoints.
+    pub waypoint: Option<FrontendKey>,
 }
 
 /// One service, compiled.
@@ -83,9 +88,14 @@ pub struct Image {
     pub services: Map<ServiceName, Arc<ServiceImage>>,
 }
 
-/// Compiles one service for one node.
-pub fn compile(service: &Service, node: &Node, slots_per_table_max: u32) -> ServiceImage {
-    let compiler = Compiler { service, node, slots_per_table_max };
+/// Compiles one service for one node, with the waypoints that connections to it go by.
+pub fn compile(
+    service: &Service,
+    waypoints: Option<&model::Waypoints>,
+    node: &Node,
+    slots_per_table_max: u32,
+) -> ServiceImage {
+    let compiler = Compiler { service, waypoints, node, slots_per_table_max };
     let mut image = ServiceImage::default();
     compiler.family(&mut image, IpAddr::is_ipv4);
     compiler.family(&mut image, IpAddr::is_ipv6);
@@ -96,6 +106,7 @@ pub fn compile(service: &Service, node: &Node, slots_per_table_max: u32) -> Serv
 
 struct Compiler<'a> {
     service: &'a Service,
+    waypoints: Option<&'a model::Waypoints>,
     node: &'a Node,
     slots_per_table_max: u32,
 }
@@ -120,7 +131,8 @@ impl Compiler<'_> {
             for place in places(port, &dialled, &blocks) {
                 let action =
                     *inside.get_or_insert_with(|| self.balance(image, port, is_family, false));
-                image.frontends.push(FrontendImage { place, action });
+                let waypoint = self.waypoint(&place, port.protocol);
+                image.frontends.push(FrontendImage { place, action, waypoint });
             }
             for place in node_places(service, port, &nodes) {
                 let local = service.external_local;
@@ -130,15 +142,29 @@ impl Compiler<'_> {
                         *outside.get_or_insert_with(|| self.balance(image, port, is_family, local))
                     }
                 };
-                image.frontends.push(FrontendImage { place, action });
+                image.frontends.push(FrontendImage { place, action, waypoint: None });
             }
         }
         if self.owns_whole_address() {
             image.frontends.extend(addresses.into_iter().map(|address| FrontendImage {
                 place: Place::Address(FrontendKey::whole_address(address)),
                 action: Action::RefusePort,
+                waypoint: None,
             }));
         }
+    }
+
+    /// Where the waypoints' table is. They know the service by its own addresses and blocks alone, so
+    /// an external address or a node port leads to the endpoints.
+    fn waypoint(&self, place: &Place, protocol: Protocol) -> Option<FrontendKey> {
+        let list = self.waypoints.filter(|_| protocol == Protocol::Tcp)?;
+        let address = match place {
+            Place::Address(key) => key.address.ip(),
+            Place::Block { block, .. } => block.address,
+        };
+        let is_own =
+            matches!(place, Place::Block { .. }) || self.service.addresses.contains(&address);
+        is_own.then(|| waypoints::place_for(list, address))
     }
 
     /// A Kubernetes cluster IP, or an address that was made up for a host, is nothing but its
@@ -186,7 +212,8 @@ impl Compiler<'_> {
     }
 }
 
-fn picking(balancing: &LoadBalancing) -> SlotTable {
+/// How a slot is picked.
+pub(crate) fn picking(balancing: &LoadBalancing) -> SlotTable {
     if let Some(seconds) = balancing.affinity_seconds {
         return SlotTable::picking(SlotSource::Affinity, false, seconds);
     }
@@ -230,19 +257,26 @@ pub struct Planner {
     /// What the image was compiled from.
     snapshot: Snapshot,
     image: Image,
+    waypoints: Waypoints,
     workload_addresses: WorkloadAddresses,
     /// The node is another than the image was compiled for.
     is_stale: bool,
 }
 
 impl Planner {
-    /// A planner for one node.
+    /// A planner for one node, where waypoints are dialled at [`abi::waypoint::PORT`].
     pub fn new(node: Node, slots_per_table_max: u32) -> Self {
+        Self::with_waypoint_port(node, slots_per_table_max, abi::waypoint::PORT)
+    }
+
+    /// A planner for one node, where waypoints are dialled at `waypoint_port`.
+    pub fn with_waypoint_port(node: Node, slots_per_table_max: u32, waypoint_port: u16) -> Self {
         Self {
             node,
             slots_per_table_max,
             snapshot: Snapshot::default(),
             image: Image::default(),
+            waypoints: Waypoints::new(waypoint_port),
             workload_addresses: WorkloadAddresses::default(),
             is_stale: false,
         }
@@ -262,31 +296,58 @@ impl Planner {
     /// The image of `snapshot`, at the cost of what differs from the snapshot before.
     pub fn image(&mut self, snapshot: &Snapshot) -> Image {
         let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
+        let mut touched = self.waypoints.update(&before, snapshot);
         for service in model::diff(&before.services, &snapshot.services) {
             match service.new {
                 Some(new) => self.compile(service.key, new),
                 None => drop(self.image.services.remove(service.key)),
             }
         }
+        for name in &touched.services {
+            snapshot.services.get(name).iter().for_each(|service| self.compile(name, service));
+        }
         if std::mem::take(&mut self.is_stale) {
             snapshot.services.iter().for_each(|(name, service)| self.compile(name, service));
+            touched.lists.extend(self.waypoints.lists());
         }
-        self.let_workloads_pass();
+        touched.lists.iter().for_each(|list| self.compile_waypoints(list));
+        self.compile_workloads(&touched.services);
         self.image.clone()
     }
 
+    /// What is wrong with waypoints, and what it means. It is looked at all of them.
+    pub fn waypoint_problems(&self) -> Vec<Problem> {
+        self.waypoints.problems(&self.snapshot)
+    }
+
+    /// The addresses of the endpoints of all waypoints, each with the waypoint's service.
+    pub fn waypoint_addresses(&self) -> BTreeMap<IpAddr, ServiceName> {
+        let services = self.waypoints.services().filter_map(|it| self.snapshot.services.get(it));
+        let addresses = services
+            .flat_map(|service| service.endpoints.iter().map(|it| (it.address, &service.name)));
+        addresses.map(|(address, name)| (address, name.clone())).collect()
+    }
+
     fn compile(&mut self, name: &ServiceName, service: &Service) {
-        let image = compile(service, &self.node, self.slots_per_table_max);
+        let waypoints = self.waypoints.of_service(service);
+        let image = compile(service, waypoints, &self.node, self.slots_per_table_max);
         put(&mut self.image.services, name, image);
     }
 
-    /// REGISTRY_ONLY must let the addresses of workloads pass.
-    fn let_workloads_pass(&mut self) {
-        let snapshot = match self.node.outbound_policy {
-            OutboundPolicy::AllowAny => &Snapshot::default(),
-            OutboundPolicy::RegistryOnly => &self.snapshot,
-        };
-        for (name, image) in self.workload_addresses.update(snapshot) {
+    fn compile_waypoints(&mut self, list: &model::Waypoints) {
+        let name = waypoints::pseudo_service(list);
+        let (node, slots_max) = (&self.node, self.slots_per_table_max);
+        match self.waypoints.compile(list, &self.snapshot, node, slots_max) {
+            Some(image) => put(&mut self.image.services, &name, image),
+            None => drop(self.image.services.remove(&name)),
+        }
+    }
+
+    /// Workloads may have waypoints, and REGISTRY_ONLY must let the addresses of all others pass.
+    fn compile_workloads(&mut self, flipped: &BTreeSet<ServiceName>) {
+        let all = self.node.outbound_policy == OutboundPolicy::RegistryOnly;
+        let (snapshot, waypoints) = (&self.snapshot, &self.waypoints);
+        for (name, image) in self.workload_addresses.update(snapshot, all, waypoints, flipped) {
             if image.frontends.is_empty() {
                 self.image.services.remove(&name);
             } else {

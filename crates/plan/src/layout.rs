@@ -15,7 +15,7 @@ use model::{AddressBlock, ServiceName};
 use crate::blocks::{Blocks, Held, blocks_of};
 use crate::pool::{Indices, Runs};
 use crate::steps::Steps;
-use crate::{Action, Image, ServiceImage, Table, Target};
+use crate::{Action, FrontendImage, Image, ServiceImage, Table, Target};
 
 /// A part of an image that could not be placed. The rest is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,6 +209,14 @@ impl Layout {
         self.frontends.get(key)?.owner.as_ref()
     }
 
+    /// The waypoints that a table leads to, as text.
+    pub fn waypoint_of(&self, table: u32) -> Option<&str> {
+        let pseudo = self.services.iter().take_while(|(name, _)| name.namespace.is_empty());
+        let mut owners =
+            pseudo.filter(|(_, placed)| placed.tables.iter().flatten().any(|it| it.index == table));
+        owners.next().map(|(name, _)| name.hostname.as_str())
+    }
+
     /// Entries in use: frontends, tables, slots, backends, networks.
     pub fn fill(&self) -> [(&'static str, u64); 5] {
         let tables = self.services.values().flat_map(|service| service.tables.iter().flatten());
@@ -265,7 +273,7 @@ impl Layout {
         for frontend in &image.frontends {
             // A block that has no number is a problem that is named already.
             if let Some(key) = self.blocks.key(&frontend.place) {
-                self.place_frontend(name, key, frontend.action, &tables, steps);
+                self.place_frontend(name, key, frontend, &tables, steps);
             }
         }
         self.drop_blocks(&old_blocks, &blocks, steps);
@@ -432,11 +440,11 @@ impl Layout {
         &mut self,
         name: &ServiceName,
         key: FrontendKey,
-        action: Action,
+        image: &FrontendImage,
         tables: &[Option<Placed>],
         steps: &mut Steps,
     ) {
-        let value = match action {
+        let mut value = match image.action {
             Action::Pass => frontend(Frontend::PASS, 0),
             Action::RefusePort => frontend(Frontend::REFUSE_PORT, 0),
             Action::Workload => frontend(Frontend::WORKLOAD, 0),
@@ -445,6 +453,9 @@ impl Layout {
                 None => return,
             },
         };
+        if let Some(place) = &image.waypoint {
+            value.waypoint = self.waypoint_table(name, place, steps);
+        }
         let held = self.frontends.get(&key);
         if let Some(owner) = held.and_then(|held| held.owner.as_ref())
             && owner != name
@@ -471,6 +482,18 @@ impl Layout {
             }
         }
         self.frontends.insert(key, PlacedFrontend { owner: Some(name.clone()), value });
+    }
+
+    /// What stands in a frontend for the table of waypoints at `place`. The pseudo services of these are
+    /// placed before all others.
+    fn waypoint_table(&self, name: &ServiceName, place: &FrontendKey, steps: &mut Steps) -> u32 {
+        let held = self.frontends.get(place).filter(|it| it.value.action == Frontend::BALANCE);
+        if let Some(held) = held {
+            return held.value.table + 1;
+        }
+        let message = "no room for the table of its waypoint: connections are refused".into();
+        steps.problem(name, message);
+        Frontend::WAYPOINT_MISSING
     }
 
     pub(crate) fn retire_table(&mut self, table: Placed) {
@@ -501,7 +524,7 @@ impl Layout {
 }
 
 fn frontend(action: u8, table: u32) -> Frontend {
-    Frontend { table, action, reserved: [0; 11] }
+    Frontend { table, action, ..Frontend::default() }
 }
 
 fn distinct(targets: &[Target]) -> BTreeSet<IpAddress> {

@@ -14,6 +14,7 @@ mod select;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod waypoints;
 mod workload_addresses;
 
 pub use balance::client_hash;

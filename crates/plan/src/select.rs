@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use abi::{FrontendKey, Reason, SlotSource};
+use abi::{FrontendKey, PROTOCOL_TCP, Reason, SlotSource};
 use model::{AddressBlock, OutboundPolicy};
 
 use crate::{Action, Image, Place, Table, Target};
@@ -13,6 +13,8 @@ use crate::{Action, Image, Place, Table, Target};
 pub enum Selection {
     /// It goes to this endpoint.
     Balanced(Target),
+    /// It goes to this waypoint, which is told what was dialled.
+    ByWaypoint(Target),
     /// It is left alone.
     Passed(Reason),
     /// It fails with ECONNREFUSED.
@@ -31,6 +33,8 @@ pub struct Circumstances {
     pub cursor: u32,
     /// What happens to destinations that nothing names.
     pub outbound_policy: OutboundPolicy,
+    /// The client serves a waypoint itself.
+    pub is_waypoint: bool,
 }
 
 /// The decision for `key`: `bpf/include/kmesh/service.h` `select_backend` does the same. For tables
@@ -39,7 +43,7 @@ pub fn select(image: &Image, key: &FrontendKey, circumstances: &Circumstances) -
     let address = key.address.ip();
     let whole = FrontendKey::whole_address(address);
     let block = smallest_block(image, address);
-    let at = |place: Place| find(image, place, circumstances);
+    let at = |place: Place| find(image, place, key.protocol, circumstances);
     at(Place::Address(*key))
         .or_else(|| at(Place::Address(whole)))
         .or_else(|| {
@@ -92,9 +96,18 @@ fn is_local(address: IpAddr) -> bool {
     }
 }
 
-fn find(image: &Image, place: Place, circumstances: &Circumstances) -> Option<Selection> {
+fn find(
+    image: &Image,
+    place: Place,
+    protocol: u8,
+    circumstances: &Circumstances,
+) -> Option<Selection> {
+    let takes_waypoint = protocol == PROTOCOL_TCP && !circumstances.is_waypoint;
     image.services.values().find_map(|service| {
         let frontend = service.frontends.iter().find(|frontend| frontend.place == place)?;
+        if let Some(waypoint) = frontend.waypoint.filter(|_| takes_waypoint) {
+            return Some(by_waypoint(image, waypoint, circumstances));
+        }
         Some(match frontend.action {
             Action::Pass => Selection::Passed(Reason::ServicePassthrough),
             Action::Workload => Selection::Passed(Reason::WorkloadAddress),
@@ -102,6 +115,13 @@ fn find(image: &Image, place: Place, circumstances: &Circumstances) -> Option<Se
             Action::Balance(table) => choose(&service.tables[table], circumstances),
         })
     })
+}
+
+fn by_waypoint(image: &Image, waypoint: FrontendKey, circumstances: &Circumstances) -> Selection {
+    match find(image, Place::Address(waypoint), PROTOCOL_TCP, circumstances) {
+        Some(Selection::Balanced(target)) => Selection::ByWaypoint(target),
+        _ => Selection::Refused(Reason::WaypointUnavailable),
+    }
 }
 
 fn choose(table: &Table, circumstances: &Circumstances) -> Selection {

@@ -1,6 +1,9 @@
 //! A simulated kernel applies the writes one by one; after each, everything that a program could
 //! reach must be whole.
 
+mod kernel;
+mod waypoints;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +18,8 @@ use model::{
     Protocol, Service, ServiceName, ServicePort, Snapshot, Source,
 };
 use proptest::prelude::*;
+
+use kernel::Kernel;
 
 use crate::{Circumstances, Image, Layout, Planner, Selection, select};
 
@@ -31,133 +36,10 @@ const LIMITS: Limits = Limits {
     networks_max: 8,
     resolvers_max: 4,
     event_ring_bytes: 4096,
+    waypoint_sockets_max: 4,
+    header_ring_bytes: 4096,
     map_batch_entries: 8,
 };
-
-/// The maps as the kernel would hold them.
-#[derive(Default)]
-struct Kernel {
-    frontends: BTreeMap<FrontendKey, Frontend>,
-    tables: BTreeMap<u32, SlotTable>,
-    networks: BTreeMap<NetworkKey, Network>,
-    slots: BTreeMap<u32, Slot>,
-    backends: BTreeMap<u32, Backend>,
-}
-
-impl Kernel {
-    /// Slots and backends that a program can reach now.
-    fn reachable(&self) -> (BTreeSet<u32>, BTreeSet<u32>) {
-        let mut slots = BTreeSet::new();
-        let mut backends = BTreeSet::new();
-        for frontend in self.frontends.values().filter(|f| f.action == Frontend::BALANCE) {
-            let table = self.tables.get(&frontend.table).copied().unwrap_or_default();
-            let extent = Extent::from(table.extent);
-            for index in extent.first..extent.first + extent.count {
-                slots.insert(index);
-                backends.insert(self.slots[&index].backend);
-            }
-        }
-        (slots, backends)
-    }
-
-    fn apply(&mut self, write: &Write) {
-        let (slots, backends) = self.reachable();
-        match write {
-            Write::Backend { index, value } => {
-                assert!(!backends.contains(index), "backend {index} is in use");
-                self.backends.insert(*index, *value);
-            }
-            Write::Slots { first, slots: values } => {
-                for (index, value) in (*first..).zip(values) {
-                    assert!(!slots.contains(&index), "slot {index} is in use");
-                    self.slots.insert(index, *value);
-                }
-            }
-            Write::Table { index, extent, picking } => {
-                let extent = (*extent).into();
-                self.tables.insert(*index, SlotTable { extent, ..*picking });
-            }
-            Write::Network { key, value } => {
-                self.networks.insert(*key, *value);
-            }
-            Write::RemoveNetwork { key } => {
-                self.networks.remove(key);
-            }
-            Write::Frontend { key, value } => {
-                self.frontends.insert(*key, *value);
-            }
-            Write::RemoveFrontend { key } => {
-                self.frontends.remove(key);
-            }
-        }
-        self.assert_whole();
-    }
-
-    fn assert_whole(&self) {
-        for (key, frontend) in &self.frontends {
-            if frontend.action != Frontend::BALANCE {
-                continue;
-            }
-            let table = self.tables.get(&frontend.table).unwrap_or_else(|| panic!("{key}: table"));
-            let extent = Extent::from(table.extent);
-            for index in extent.first..extent.first + extent.count {
-                let slot = self.slots.get(&index).unwrap_or_else(|| panic!("{key}: slot {index}"));
-                assert_ne!(slot.backend, 0);
-                assert_eq!(self.backends[&slot.backend].flags, Backend::LIVE, "{key}");
-            }
-        }
-    }
-
-    /// What `select_backend` of the kernel programs does, for tables with a random source.
-    fn select(&self, key: &FrontendKey, random: u32) -> Selection {
-        let Some(frontend) = self.find(key) else {
-            return Selection::Passed(Reason::UnknownDestination);
-        };
-        match frontend.action {
-            Frontend::BALANCE => {
-                let extent = Extent::from(self.tables[&frontend.table].extent);
-                if extent.count == 0 {
-                    return Selection::Refused(Reason::NoEndpoint);
-                }
-                let index = (u64::from(random) * u64::from(extent.count)) >> 32;
-                let slot = self.slots[&(extent.first + index as u32)];
-                let address = self.backends[&slot.backend].address;
-                Selection::Balanced(crate::Target { address, port: slot.port.get() })
-            }
-            Frontend::REFUSE_PORT => Selection::Refused(Reason::NoServicePort),
-            Frontend::WORKLOAD => Selection::Passed(Reason::WorkloadAddress),
-            _ => Selection::Passed(Reason::ServicePassthrough),
-        }
-    }
-
-    fn find(&self, key: &FrontendKey) -> Option<&Frontend> {
-        let whole = FrontendKey::whole_address(key.address.ip());
-        let at_address = self.frontends.get(key).or_else(|| self.frontends.get(&whole));
-        at_address.or_else(|| {
-            let address = u128::from_be_bytes(key.address.word);
-            let network = self
-                .networks
-                .iter()
-                .filter(|(block, _)| {
-                    let other = u128::from_be_bytes(block.address.word);
-                    (address ^ other).leading_zeros() >= block.prefix_bits
-                })
-                .max_by_key(|(block, _)| block.prefix_bits)?;
-            let pseudo = Network::address(network.1.id).into();
-            self.frontends.get(&FrontendKey::port(pseudo, key.port.get(), key.protocol))
-        })
-    }
-
-    fn contents(&self) -> Contents {
-        Contents {
-            frontends: self.frontends.iter().map(|(k, v)| (*k, *v)).collect(),
-            tables: self.tables.iter().map(|(k, v)| (*k, *v)).collect(),
-            networks: self.networks.iter().map(|(k, v)| (*k, *v)).collect(),
-            slots: self.slots.iter().map(|(k, v)| (*k, *v)).collect(),
-            backends: self.backends.iter().map(|(k, v)| (*k, *v)).collect(),
-        }
-    }
-}
 
 fn endpoint(last: u8, target: u16, port: u16, healthy: bool) -> Endpoint {
     Endpoint {
@@ -193,6 +75,7 @@ fn service(name: &str, vips: &[IpAddr], ports: &[u16], endpoints: Vec<Endpoint>)
         load_balancing: LoadBalancing::default(),
         endpoints,
         unresolved: Vec::new(),
+        waypoints: Default::default(),
     }
 }
 
@@ -507,13 +390,14 @@ fn random_services() -> impl Strategy<Value = Vec<Service>> {
         prop::collection::btree_set(1u8..9, 0..3),
         prop::collection::btree_set(80u16..84, 0..3),
         prop::collection::vec((1u8..30, any::<bool>()), 0..8),
+        waypoints::random(),
     );
     prop::collection::vec(one, 4).prop_map(|services| {
         let mut taken = BTreeSet::new();
         services
             .into_iter()
             .enumerate()
-            .map(|(number, (vips, ports, endpoints))| {
+            .map(|(number, (vips, ports, endpoints, waypoints))| {
                 let vips: Vec<_> =
                     vips.into_iter().filter(|last| taken.insert(*last)).map(vip).collect();
                 let ports: Vec<_> = ports.into_iter().collect();
@@ -524,7 +408,8 @@ fn random_services() -> impl Strategy<Value = Vec<Service>> {
                         endpoint(last, 8000 + u16::from(last), port, healthy)
                     })
                     .collect();
-                service(&format!("s{number}"), &vips, &ports, endpoints)
+                let service = service(&format!("s{number}"), &vips, &ports, endpoints);
+                Service { waypoints, ..service }
             })
             .collect()
     })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::ObjectKey;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use model::{
     AddressBlock, Algorithm, Health, Locality, LocalityMode, NodePort, Protocol, ServicePort,
@@ -18,7 +19,20 @@ pub(crate) type Labels = BTreeMap<String, String>;
 pub(crate) struct Object {
     /// `metadata.creationTimestamp`.
     pub(crate) created: Option<Time>,
+    pub(crate) use_waypoint: UseWaypoint,
     pub(crate) body: Body,
+}
+
+/// What an object says about its waypoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum UseWaypoint {
+    /// Nothing: what its namespace says.
+    #[default]
+    AsNamespace,
+    /// It has none.
+    None,
+    /// The Gateway of this key, which need not exist.
+    Gateway(Box<ObjectKey>),
 }
 
 /// What it says. There may be very many of these: what is large and rare is behind a pointer.
@@ -31,6 +45,16 @@ pub(crate) enum Body {
     ServiceEntry(Box<ServiceEntry>),
     WorkloadEntry(WorkloadEntry),
     DestinationRule(Box<DestinationRule>),
+    Gateway(Gateway),
+    Pod,
+}
+
+/// gateway.networking.k8s.io Gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    pub(crate) is_waypoint: bool,
+    pub(crate) for_services: bool,
+    pub(crate) for_workloads: bool,
 }
 
 /// v1 Service.

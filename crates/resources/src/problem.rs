@@ -34,6 +34,10 @@ pub enum Kind {
     WorkloadEntry,
     /// networking.istio.io DestinationRule.
     DestinationRule,
+    /// gateway.networking.k8s.io Gateway, of which only waypoints have an effect.
+    Gateway,
+    /// v1 Pod, for its waypoint alone: where it is, slices say.
+    Pod,
 }
 
 /// Which object.
@@ -84,7 +88,7 @@ impl fmt::Display for Severity {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Namespace,
         Kind::Node,
         Kind::Service,
@@ -92,6 +96,8 @@ impl Kind {
         Kind::ServiceEntry,
         Kind::WorkloadEntry,
         Kind::DestinationRule,
+        Kind::Gateway,
+        Kind::Pod,
     ];
 
     /// The name in `kind:`.
@@ -104,14 +110,17 @@ impl Kind {
             Kind::ServiceEntry => "ServiceEntry",
             Kind::WorkloadEntry => "WorkloadEntry",
             Kind::DestinationRule => "DestinationRule",
+            Kind::Gateway => "Gateway",
+            Kind::Pod => "Pod",
         }
     }
 
     /// The API group, empty for the core group.
     pub fn group(self) -> &'static str {
         match self {
-            Kind::Namespace | Kind::Node | Kind::Service => "",
+            Kind::Namespace | Kind::Node | Kind::Service | Kind::Pod => "",
             Kind::EndpointSlice => "discovery.k8s.io",
+            Kind::Gateway => "gateway.networking.k8s.io",
             Kind::ServiceEntry | Kind::WorkloadEntry | Kind::DestinationRule => {
                 "networking.istio.io"
             }
@@ -122,6 +131,7 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self.group() {
             "networking.istio.io" => &["v1", "v1beta1", "v1alpha3"],
+            "gateway.networking.k8s.io" => &["v1", "v1beta1"],
             _ => &["v1"],
         }
     }

@@ -23,7 +23,7 @@ pub use respond::{error, json};
 
 use crate::shutdown::Shutdown;
 use connection::Caller;
-use socket::SocketFile;
+pub use socket::SocketFile;
 
 /// Flag of the daemon that says where the Unix socket is.
 pub const SOCKET_FLAG: &str = "--admin-socket";
@@ -43,22 +43,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Another daemon answers there.
-    #[error("a daemon already answers at {path}; stop it, or use another path with {SOCKET_FLAG}")]
+    #[error("a daemon already answers at {path}; stop it, or use another path with {flag}")]
     Taken {
         /// The socket.
         path: PathBuf,
+        /// Says where it is.
+        flag: &'static str,
     },
     /// Something that is not a socket is in the way.
-    #[error("{path} exists and is not a socket; remove it, or use another path with {SOCKET_FLAG}")]
+    #[error("{path} exists and is not a socket; remove it, or use another path with {flag}")]
     InTheWay {
         /// What is in the way.
         path: PathBuf,
+        /// Says where the socket is.
+        flag: &'static str,
     },
     /// The Unix socket could not be made.
-    #[error("cannot listen at {path}: {source}; use another path with {SOCKET_FLAG}")]
+    #[error("cannot listen at {path}: {source}; use another path with {flag}")]
     Unix {
         /// The socket.
         path: PathBuf,
+        /// Says where it is.
+        flag: &'static str,
         /// What the kernel said.
         source: io::Error,
     },
@@ -80,6 +86,19 @@ pub struct Admin {
     /// Removed last, after the listeners have closed.
     file: SocketFile,
     head_timeout: Duration,
+}
+
+/// Listens at a Unix socket for root alone, as the admin API does: the directory is made when it is
+/// missing, the socket of a dead daemon is replaced, and the file goes when the second value is dropped.
+/// `flag` is what says where the socket is, for the error.
+///
+/// # Errors
+/// When a live daemon answers there, something else is in the way, or the kernel refuses.
+pub async fn bind_private(
+    path: &Path,
+    flag: &'static str,
+) -> Result<(UnixListener, SocketFile), AdminError> {
+    socket::bind(path, flag).await
 }
 
 /// Binds and serves until `shutdown`; see [`Admin::bind`] and [`Admin::serve`].
@@ -106,7 +125,7 @@ impl Admin {
                 Some(bound.map_err(|source| AdminError::Tcp { address, source })?)
             }
         };
-        let (unix, file) = socket::bind(unix).await?;
+        let (unix, file) = socket::bind(unix, SOCKET_FLAG).await?;
         Ok(Self { unix, tcp, file, head_timeout: HEAD_TIMEOUT })
     }
 

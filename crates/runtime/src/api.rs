@@ -36,11 +36,13 @@ pub use config_dump::{
     ApplicationTunnel, ConfigDump, EndpointDump, LoadBalancerDump, LocalityDump, Origin,
     PolicyDump, PortDump, ServiceDump, WaypointDump, WorkloadDump,
 };
-pub use enrolment::{DnsCapture, EnrolRequest, Enrolment, UnenrolRequest};
+pub use enrolment::{
+    DnsCapture, EnrolRequest, Enrolment, EnrolmentOrigin, Sandbox, UnenrolRequest,
+};
 pub use explain::{ExplainRequest, Explanation, Station};
 pub use status::{
-    ConfigStatus, Connections, ControlPlaneStatus, Counter, DnsQueries, DnsStatus, HostStatus,
-    LinkInfo, MapFill, ProgramStats, Status,
+    CniStatus, ConfigStatus, Connections, ControlPlaneStatus, Counter, DnsQueries, DnsStatus,
+    HostStatus, KubernetesStatus, LinkInfo, MapFill, ProgramStats, Status,
 };
 pub use version::Version;
 

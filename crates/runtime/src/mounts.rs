@@ -53,6 +53,15 @@ pub fn cgroup2() -> Result<PathBuf, MountError> {
     choose_cgroup2(&seen).ok_or(MountError::NoCgroup2)
 }
 
+/// Every mount of a cgroup hierarchy, of version 2 first: on a host in hybrid mode processes are in all
+/// of them.
+///
+/// # Errors
+/// When the mount table cannot be read.
+pub fn cgroup_hierarchies() -> Result<Vec<PathBuf>, MountError> {
+    Ok(order_hierarchies(table()?))
+}
+
 /// True when `path` is inside a bpf filesystem. A path that does not exist yet is judged by its
 /// nearest ancestor that does.
 pub fn bpffs_at(path: &Path) -> bool {
@@ -93,6 +102,12 @@ fn choose_cgroup2(mounts: &[Mount]) -> Option<PathBuf> {
     cgroup2()
         .min_by_key(|m| (m.root != "/", m.point.as_os_str().len(), &m.point))
         .map(|m| m.point.clone())
+}
+
+fn order_hierarchies(mut mounts: Vec<Mount>) -> Vec<PathBuf> {
+    mounts.retain(|mount| mount.kind == "cgroup2" || mount.kind == "cgroup");
+    mounts.sort_by_key(|mount| mount.kind != "cgroup2");
+    mounts.into_iter().map(|mount| mount.point).collect()
 }
 
 /// True when the filesystem that is visible at `path` is of this type: what lies under a later mount
@@ -137,6 +152,17 @@ mod tests {
             mount("/sys/fs/cgroup/unified", "cgroup2", "/"),
         ];
         assert_eq!(choose_cgroup2(&hybrid), Some("/sys/fs/cgroup/unified".into()));
+    }
+
+    #[test]
+    fn hierarchies_of_version_2_come_first() {
+        let hybrid = vec![
+            mount("/sys/fs/cgroup", "tmpfs", "/"),
+            mount("/sys/fs/cgroup/cpu", "cgroup", "/"),
+            mount("/sys/fs/cgroup/unified", "cgroup2", "/"),
+        ];
+        let expected = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu"].map(PathBuf::from);
+        assert_eq!(order_hierarchies(hybrid), expected);
     }
 
     #[test]

@@ -98,8 +98,13 @@ pub fn in_netns<T: Send>(path: &Path, f: impl FnOnce() -> T + Send) -> Result<T,
 
 /// The first address of the namespace at `path` that others can reach it at; IPv4 before IPv6.
 pub fn global_address(path: &Path) -> Result<Option<IpAddr>, NetnsError> {
+    Ok(global_addresses(path)?.first().copied())
+}
+
+/// All addresses of the namespace at `path` that others can reach it at; IPv4 before IPv6.
+pub fn global_addresses(path: &Path) -> Result<Vec<IpAddr>, NetnsError> {
     in_netns(path, || {
-        let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+        let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
         let mut addresses: Vec<IpAddr> = interfaces
             .filter_map(|interface| {
                 let address = interface.address?;
@@ -109,7 +114,7 @@ pub fn global_address(path: &Path) -> Result<Option<IpAddr>, NetnsError> {
             .filter(is_global)
             .collect();
         addresses.sort_unstable();
-        addresses.first().copied()
+        addresses
     })
 }
 
@@ -137,7 +142,8 @@ pub fn find_by_inode(inode: u64) -> Option<PathBuf> {
     find_mount(inode).or_else(|| find_process(inode))
 }
 
-fn find_mount(inode: u64) -> Option<PathBuf> {
+/// A mount of the network namespace with this inode: a path that lasts as long as the namespace is held.
+pub fn find_mount(inode: u64) -> Option<PathBuf> {
     let root = format!("net:[{inode}]");
     let mounts = crate::mounts::table().ok()?;
     mounts

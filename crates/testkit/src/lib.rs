@@ -15,10 +15,13 @@
 )]
 
 mod admin;
+mod api_server;
 mod bpffs;
 mod cgroup;
 mod client;
+mod cni;
 mod command;
+mod container;
 mod control;
 mod daemon;
 mod ident;
@@ -29,6 +32,7 @@ mod network;
 mod nginx;
 mod pod;
 mod privilege;
+mod recorder;
 mod scene;
 mod servers;
 mod stats;
@@ -41,10 +45,13 @@ pub mod yaml;
 mod tests;
 
 pub use admin::Response;
+pub use api_server::ApiServer;
 pub use bpffs::Bpffs;
 pub use cgroup::Cgroup;
 pub use client::{Answer, ask, ask_udp};
 pub use command::{OwnChild, must, output};
+pub use cni::{CniAnswer, CniCall, PREVIOUS};
+pub use container::{CgroupDriver, Container};
 pub use control::Control;
 pub use daemon::{Daemon, DaemonOptions, binary};
 pub use ident::{Ident, is_leftover};
@@ -55,6 +62,7 @@ pub use network::Network;
 pub use nginx::Nginx;
 pub use pod::Pod;
 pub use privilege::require_root;
+pub use recorder::{Recorder, Reply};
 pub use scene::Scene;
 pub use servers::{Family, Servers};
 pub use stats::within_sigma;

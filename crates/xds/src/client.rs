@@ -93,6 +93,7 @@ pub fn spawn(config: Config, shutdown: Shutdown) -> Client {
         registry: Registry::new(config.options.clone()),
         addresses: Subscription::new(ADDRESS_TYPE),
         policies: Subscription::new(AUTHORIZATION_TYPE),
+        received: None,
         config,
         updates: updates_to,
         state: state_to,
@@ -112,6 +113,8 @@ struct Session {
     registry: Registry,
     addresses: Subscription,
     policies: Subscription,
+    /// When the last response about services and workloads came.
+    received: Option<Instant>,
     updates: watch::Sender<Option<Update>>,
     state: watch::Sender<State>,
 }
@@ -217,12 +220,15 @@ impl Session {
             state.responses += 1;
             state.refused += u64::from(!refusals.is_empty());
         });
-        self.publish(received);
+        if self.addresses.type_url() == answer.type_url {
+            self.received = Some(received);
+        }
+        self.publish();
         Some(answer)
     }
 
     /// Nothing before everything was told once: half a mesh would refuse connections.
-    fn publish(&self, received: Instant) {
+    fn publish(&self) {
         if !self.addresses.is_complete() {
             return;
         }
@@ -238,7 +244,7 @@ impl Session {
         });
         update.findings = refused.chain(update.findings.iter().cloned()).chain(policies).collect();
         update.versions = [&self.addresses, &self.policies].map(|it| it.versions().clone());
-        update.received = Some(received);
+        update.received = self.received;
         self.updates.send_replace(Some(update));
     }
 

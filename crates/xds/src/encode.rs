@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use model::{
     Algorithm, Endpoint, Health, LocalityMode, Map, Protocol, Scope, Service, ServiceName,
-    Snapshot, TargetPorts, Topology, UnresolvedEndpoint, Workload, WorkloadName,
+    Snapshot, TargetPorts, Topology, UnresolvedEndpoint, Waypoint, WaypointTarget, Workload,
+    WorkloadName,
 };
 use prost::Message;
 use prost_types::Any;
@@ -222,6 +223,7 @@ impl Encoder {
             status: status(workload.health).into(),
             workload_type: wire::WorkloadType::Pod.into(),
             workload_name: workload.name.name.clone(),
+            waypoint: workload.waypoints.first().map(gateway),
             services,
             extensions: details.encode().into_iter().collect(),
             ..self.placed(&workload.topology)
@@ -323,9 +325,36 @@ fn wire_service(
             .collect(),
         load_balancing: Some(wire_balancing(service)),
         ip_families: ip_families.into(),
+        waypoint: service.waypoints.first().map(gateway),
+        weighted_waypoints: weighted(&service.waypoints),
         extensions: vec![ServiceDetails::encode(service)],
         ..wire::Service::default()
     }
+}
+
+fn gateway(waypoint: &Waypoint) -> wire::GatewayAddress {
+    use wire::gateway_address::Destination;
+    let destination = match &waypoint.target {
+        WaypointTarget::Address(address) => Destination::Address(wire::NetworkAddress {
+            address: address_bytes(address),
+            ..wire::NetworkAddress::default()
+        }),
+        WaypointTarget::Service(name) => Destination::Hostname(wire::NamespacedHostname {
+            namespace: name.namespace.clone(),
+            hostname: name.hostname.clone(),
+        }),
+    };
+    let hbone_mtls_port = waypoint.hbone_port.into();
+    wire::GatewayAddress { destination: Some(destination), hbone_mtls_port }
+}
+
+/// A single one has its own field.
+fn weighted(waypoints: &[Waypoint]) -> Vec<wire::WeightedWaypoint> {
+    let list = waypoints.iter().map(|waypoint| wire::WeightedWaypoint {
+        destination: Some(gateway(waypoint)),
+        weight: waypoint.weight,
+    });
+    if waypoints.len() > 1 { list.collect() } else { Vec::new() }
 }
 
 fn wire_balancing(service: &Service) -> wire::LoadBalancing {

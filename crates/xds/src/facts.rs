@@ -6,7 +6,7 @@ mod workload;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use model::{Policy, ServiceName};
+use model::{Policy, ServiceName, Waypoint, WaypointTarget};
 use prost::Message;
 
 use crate::finding::{Finding, Refusal};
@@ -21,9 +21,9 @@ pub use workload::{Ports, WorkloadFacts};
 #[derive(Clone, Debug, PartialEq)]
 pub enum AddressFacts {
     /// A service.
-    Service(ServiceFacts),
+    Service(Box<ServiceFacts>),
     /// A workload.
-    Workload(WorkloadFacts),
+    Workload(Box<WorkloadFacts>),
 }
 
 /// Reads a resource of [`ADDRESS_TYPE`].
@@ -35,10 +35,10 @@ pub fn read_address(resource: &Resource) -> Result<AddressFacts, Refusal> {
     let address: Address = reader.message(resource, ADDRESS_TYPE)?;
     match address.r#type {
         Some(address::Type::Service(service)) => {
-            service::read(&reader, service).map(AddressFacts::Service)
+            service::read(&reader, service).map(|it| AddressFacts::Service(it.into()))
         }
         Some(address::Type::Workload(workload)) => {
-            workload::read(&reader, workload).map(AddressFacts::Workload)
+            workload::read(&reader, workload).map(|it| AddressFacts::Workload(it.into()))
         }
         None => Err(reader.refusal("type", "is neither a workload nor a service")),
     }
@@ -113,6 +113,27 @@ impl Reader<'_> {
             .split_once('/')
             .ok_or_else(|| self.refusal(field, format!("{text} is not namespace/hostname")))?;
         Ok(ServiceName::new(namespace, hostname))
+    }
+
+    pub(crate) fn waypoint(
+        &self,
+        field: &'static str,
+        gateway: &GatewayAddress,
+        weight: u32,
+    ) -> Result<Waypoint, Refusal> {
+        let target = match &gateway.destination {
+            Some(gateway_address::Destination::Hostname(name)) => {
+                WaypointTarget::Service(ServiceName::new(&name.namespace, &name.hostname))
+            }
+            Some(gateway_address::Destination::Address(address)) => {
+                WaypointTarget::Address(self.ip(field, &address.address)?)
+            }
+            None => return Err(self.refusal(field, "its destination is of a kind not known here")),
+        };
+        let hbone_port = u16::try_from(gateway.hbone_mtls_port).map_err(|_| {
+            self.refusal(field, format!("{} is no port number", gateway.hbone_mtls_port))
+        })?;
+        Ok(Waypoint { target, hbone_port, weight })
     }
 
     /// 0 is the port that is dialled.

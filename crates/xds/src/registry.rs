@@ -1,13 +1,16 @@
 //! The resources that are in force, joined to the mesh that they describe.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod names;
+mod shared;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use model::{
     Endpoint, Health, Locality, NodeFacts, Policy, PolicyName, Protocol, Service, ServiceName,
-    ServicePort, Snapshot, Source, TargetPorts, Topology, UnresolvedEndpoint, Workload,
+    ServicePort, Snapshot, Source, TargetPorts, Topology, UnresolvedEndpoint, Waypoints, Workload,
     WorkloadName,
 };
 
@@ -15,6 +18,8 @@ use crate::Finding;
 use crate::details::ServiceDetails;
 use crate::facts::{AddressFacts, Ports, ServiceFacts, WorkloadFacts};
 use crate::subscription::{Change, Versions};
+use names::Names;
+use shared::Shared;
 
 /// A port of the wire has no transport, so each is one of both.
 const TRANSPORTS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
@@ -54,19 +59,19 @@ impl Update {
 #[derive(Debug)]
 pub struct Registry {
     options: Options,
-    resources: BTreeMap<String, Arc<AddressFacts>>,
+    resources: BTreeMap<Arc<str>, Arc<AddressFacts>>,
     /// Resources of the services of a name; the first of them counts.
-    services: BTreeMap<ServiceName, BTreeSet<String>>,
+    services: BTreeMap<ServiceName, Names>,
     /// Resources of the workloads that serve a service.
-    members: BTreeMap<ServiceName, BTreeSet<String>>,
+    members: BTreeMap<ServiceName, Names>,
     /// Resources of the workloads of a name; the first of them counts.
-    workloads: BTreeMap<WorkloadName, BTreeSet<String>>,
+    workloads: BTreeMap<Arc<WorkloadName>, Names>,
     /// Names of policies by those of their resources.
-    policies: BTreeMap<String, PolicyName>,
-    topologies: HashMap<Topology, Arc<Topology>>,
+    policies: BTreeMap<Arc<str>, PolicyName>,
+    shared: Shared,
     /// Localities of the workloads of a node, and how many have each.
     node_localities: BTreeMap<String, BTreeMap<Locality, usize>>,
-    findings: BTreeMap<String, Vec<Finding>>,
+    findings: BTreeMap<Arc<str>, Vec<Finding>>,
     snapshot: Snapshot,
 }
 
@@ -74,7 +79,7 @@ pub struct Registry {
 #[derive(Default)]
 struct Touched {
     services: BTreeSet<ServiceName>,
-    workloads: BTreeSet<WorkloadName>,
+    workloads: BTreeSet<Arc<WorkloadName>>,
 }
 
 // === impl Registry ===
@@ -89,7 +94,7 @@ impl Registry {
             members: BTreeMap::new(),
             workloads: BTreeMap::new(),
             policies: BTreeMap::new(),
-            topologies: HashMap::new(),
+            shared: Shared::default(),
             node_localities: BTreeMap::new(),
             findings: BTreeMap::new(),
             snapshot: Snapshot::default(),
@@ -101,7 +106,7 @@ impl Registry {
         let mut touched = Touched::default();
         for change in changes {
             let (name, facts) = match change {
-                Change::Set(name, facts) => (name, Some(Arc::new(facts))),
+                Change::Set(name, facts) => (name, Some(facts)),
                 Change::Removed(name) => (name, None),
             };
             self.replace(name, facts, &mut touched);
@@ -140,38 +145,41 @@ impl Registry {
         }
     }
 
-    fn replace(&mut self, name: String, facts: Option<Arc<AddressFacts>>, touched: &mut Touched) {
+    fn replace(&mut self, name: Arc<str>, facts: Option<AddressFacts>, touched: &mut Touched) {
         if let Some(old) = self.resources.remove(&name) {
             self.index(&name, &old, false, touched);
         }
         self.findings.remove(&name);
-        let Some(facts) = facts else { return };
-        self.index(&name, &facts, true, touched);
-        let mut findings = match &*facts {
-            AddressFacts::Service(service) => service.findings.clone(),
-            AddressFacts::Workload(workload) => workload.findings.clone(),
+        let Some(mut facts) = facts else { return };
+        let mut findings = match &mut facts {
+            AddressFacts::Service(service) => std::mem::take(&mut service.findings),
+            AddressFacts::Workload(workload) => {
+                self.shared.workload(workload);
+                std::mem::take(&mut workload.findings)
+            }
         };
+        self.index(&name, &facts, true, touched);
         findings.extend(self.out_of_reach(&name, &facts));
         if !findings.is_empty() {
             self.findings.insert(name.clone(), findings);
         }
-        self.resources.insert(name, facts);
+        self.resources.insert(name, Arc::new(facts));
     }
 
     /// Adds the resource to the indices, or removes it.
-    fn index(&mut self, name: &str, facts: &AddressFacts, adds: bool, touched: &mut Touched) {
+    fn index(&mut self, name: &Arc<str>, facts: &AddressFacts, adds: bool, touched: &mut Touched) {
         match facts {
             AddressFacts::Service(service) => {
                 alter(&mut self.services, &service.name, name, adds);
                 touched.services.insert(service.name.clone());
             }
             AddressFacts::Workload(workload) => {
-                if !workload.details.is_endpoint_only {
+                if !is_endpoint_only(workload) {
                     alter(&mut self.workloads, &workload.name, name, adds);
                     touched.workloads.insert(workload.name.clone());
                 }
                 self.count_locality(&workload.topology, adds);
-                for (service, _) in &workload.services {
+                for (service, _) in workload.services.iter() {
                     alter(&mut self.members, service, name, adds);
                     touched.services.insert(service.clone());
                 }
@@ -218,12 +226,12 @@ impl Registry {
     /// Istio's other networks are reached by gateways, which takes an identity.
     fn is_within_reach(&self, workload: &WorkloadFacts) -> bool {
         workload.topology.network == self.options.network
-            || workload.details.is_dialled_across_networks
+            || workload.details.as_ref().is_some_and(|it| it.is_dialled_across_networks)
     }
 
     fn compile_service(&mut self, name: &ServiceName) {
-        let first = self.services.get(name).and_then(BTreeSet::first).cloned();
-        let facts = first.and_then(|resource| self.resources.get(&resource).cloned());
+        let first = self.services.get(name).and_then(Names::first);
+        let facts = first.and_then(|resource| self.resources.get(resource).cloned());
         let Some(AddressFacts::Service(facts)) = facts.as_deref() else {
             self.snapshot.services.remove(name);
             return;
@@ -250,14 +258,16 @@ impl Registry {
             load_balancing: facts.load_balancing.clone(),
             endpoints: Vec::new(),
             unresolved: Vec::new(),
+            waypoints: facts.waypoints.clone(),
         };
         if let Some(details) = &facts.details {
             complete(&mut service, details);
         }
-        let members = self.members.get(&facts.name).cloned().unwrap_or_default();
+        let members = self.members.get(&facts.name).into_iter().flat_map(Names::iter);
+        let members: Vec<_> =
+            members.filter_map(|resource| self.resources.get(resource).cloned()).collect();
         let mut targets = BTreeMap::new();
-        for resource in members {
-            let Some(member) = self.resources.get(&resource).cloned() else { continue };
+        for member in members {
             if let AddressFacts::Workload(workload) = &*member {
                 self.add_endpoints(&mut service, facts, workload, &mut targets);
             }
@@ -284,18 +294,20 @@ impl Registry {
         }
         let served = workload.services.iter().find(|(name, _)| *name == facts.name);
         let Some((_, own_ports)) = served else { return };
-        let target_ports = if workload.details.target_ports.is_empty() {
-            let known = targets.entry(own_ports.clone());
-            known.or_insert_with(|| Arc::new(target_ports(facts, own_ports))).clone()
-        } else {
-            Arc::new(workload.details.target_ports.clone())
+        let details = workload.details.as_deref();
+        let target_ports = match details.filter(|details| !details.target_ports.is_empty()) {
+            Some(details) => Arc::new(details.target_ports.clone()),
+            None => {
+                let known = targets.entry(own_ports.clone());
+                known.or_insert_with(|| Arc::new(target_ports(facts, own_ports))).clone()
+            }
         };
-        let name = endpoint_workload(workload).map(Arc::new);
+        let name = endpoint_workload(workload);
         let topology = self.topology(&workload.topology);
         let is_usable = workload.is_healthy || facts.allows_unhealthy;
         let health = if is_usable { Health::Healthy } else { own_health(workload) };
         let (v4, v6) = facts.families;
-        for address in &workload.addresses {
+        for address in workload.addresses.iter() {
             if if address.is_ipv4() { v4 } else { v6 } {
                 service.endpoints.push(Endpoint {
                     workload: name.clone(),
@@ -309,8 +321,8 @@ impl Registry {
         }
         if workload.addresses.is_empty() && !workload.hostname.is_empty() {
             service.unresolved.push(UnresolvedEndpoint {
-                hostname: workload.hostname.clone(),
-                first_address_only: workload.details.first_address_only,
+                hostname: workload.hostname.to_string(),
+                first_address_only: details.is_some_and(|details| details.first_address_only),
                 workload: name,
                 target_ports,
                 health,
@@ -320,41 +332,41 @@ impl Registry {
         }
     }
 
-    fn topology(&mut self, topology: &Topology) -> Arc<Topology> {
-        if let Some(known) = self.topologies.get(topology) {
-            return known.clone();
+    /// Behind here the mesh's own are the empty name.
+    fn topology(&mut self, topology: &Arc<Topology>) -> Arc<Topology> {
+        let (cluster, network) = (&self.options.cluster, &self.options.network);
+        if topology.cluster != *cluster && (topology.network != *network || network.is_empty()) {
+            return topology.clone();
         }
-        let mut shared = topology.clone();
-        // Behind here the mesh's own are the empty name.
-        if shared.network == self.options.network {
-            shared.network = String::new();
+        let mut own = (**topology).clone();
+        if own.network == *network {
+            own.network = String::new();
         }
-        if shared.cluster == self.options.cluster {
-            shared.cluster = String::new();
+        if own.cluster == *cluster {
+            own.cluster = String::new();
         }
-        let shared = Arc::new(shared);
-        self.topologies.insert(topology.clone(), shared.clone());
-        shared
+        self.shared.topologies.share(own)
     }
 
-    fn compile_workload(&mut self, name: WorkloadName) {
-        let first = self.workloads.get(&name).and_then(BTreeSet::first).cloned();
-        let facts = first.and_then(|resource| self.resources.get(&resource).cloned());
+    fn compile_workload(&mut self, name: Arc<WorkloadName>) {
+        let first = self.workloads.get(&name).and_then(Names::first);
+        let facts = first.and_then(|resource| self.resources.get(resource).cloned());
         let Some(AddressFacts::Workload(facts)) = facts.as_deref() else {
             self.snapshot.workloads.remove(&name);
             return;
         };
-        let name = Arc::new(name);
+        let name = facts.name.clone();
         let workload = Arc::new(Workload {
             name: name.clone(),
-            uid_prefix: facts.uid_prefix.as_str().into(),
-            addresses: own_addresses(facts).into(),
-            labels: Arc::new(facts.details.labels.clone()),
-            service_account: facts.service_account.as_str().into(),
+            uid_prefix: facts.uid_prefix.clone(),
+            addresses: own_addresses(facts),
+            labels: self.shared.labels.share(labels_of(facts)),
+            service_account: facts.service_account.clone(),
             topology: self.topology(&facts.topology),
             health: own_health(facts),
-            services: services_of(facts),
+            services: self.shared.served.share_slice(services_of(facts)),
             policies: facts.policies.clone(),
+            waypoints: own_waypoints(facts),
         });
         if self.snapshot.workloads.get(&name) != Some(&workload) {
             self.snapshot.workloads.insert(name, workload);
@@ -363,26 +375,42 @@ impl Registry {
 }
 
 /// The node's addresses are not those of the workloads that use them.
-fn own_addresses(facts: &WorkloadFacts) -> Vec<IpAddr> {
-    if facts.uses_host_network { Vec::new() } else { facts.addresses.clone() }
+fn own_addresses(facts: &WorkloadFacts) -> Box<[IpAddr]> {
+    if facts.uses_host_network { Box::default() } else { facts.addresses.clone() }
+}
+
+/// Nobody dials the workload at an address that is its node's.
+fn own_waypoints(facts: &WorkloadFacts) -> Waypoints {
+    if facts.uses_host_network { Waypoints::default() } else { facts.waypoints.clone() }
 }
 
 /// The workload that an endpoint belongs to.
-fn endpoint_workload(facts: &WorkloadFacts) -> Option<WorkloadName> {
-    let details = &facts.details;
-    if details.is_endpoint_only { details.workload.clone() } else { Some(facts.name.clone()) }
+fn endpoint_workload(facts: &WorkloadFacts) -> Option<Arc<WorkloadName>> {
+    match &facts.details {
+        Some(details) if details.is_endpoint_only => details.workload.clone().map(Arc::new),
+        _ => Some(facts.name.clone()),
+    }
+}
+
+fn is_endpoint_only(facts: &WorkloadFacts) -> bool {
+    facts.details.as_ref().is_some_and(|details| details.is_endpoint_only)
+}
+
+fn labels_of(facts: &WorkloadFacts) -> BTreeMap<String, String> {
+    facts.details.as_ref().map(|details| details.labels.clone()).unwrap_or_default()
 }
 
 /// All that it serves.
-fn services_of(facts: &WorkloadFacts) -> Arc<[ServiceName]> {
-    if facts.details.services.is_empty() {
-        return facts.services.iter().map(|(service, _)| service.clone()).collect();
+fn services_of(facts: &WorkloadFacts) -> Vec<ServiceName> {
+    match &facts.details {
+        Some(details) if !details.services.is_empty() => details.services.clone(),
+        _ => facts.services.iter().map(|(service, _)| service.clone()).collect(),
     }
-    facts.details.services.as_slice().into()
 }
 
 fn own_health(facts: &WorkloadFacts) -> Health {
-    match (facts.is_healthy, facts.details.is_terminating) {
+    let is_terminating = facts.details.as_ref().is_some_and(|details| details.is_terminating);
+    match (facts.is_healthy, is_terminating) {
         (true, _) => Health::Healthy,
         (false, true) => Health::Terminating,
         (false, false) => Health::Unhealthy,
@@ -404,19 +432,16 @@ fn complete(service: &mut Service, details: &ServiceDetails) {
     }
 }
 
-fn alter<K: Ord + Clone>(
-    index: &mut BTreeMap<K, BTreeSet<String>>,
-    key: &K,
-    resource: &str,
-    adds: bool,
-) {
-    if adds {
-        index.entry(key.clone()).or_default().insert(resource.to_owned());
-    } else if let Some(resources) = index.get_mut(key) {
-        resources.remove(resource);
-        if resources.is_empty() {
-            index.remove(key);
+fn alter<K: Ord + Clone>(index: &mut BTreeMap<K, Names>, key: &K, resource: &Arc<str>, adds: bool) {
+    match (adds, index.get_mut(key)) {
+        (true, Some(names)) => names.add(resource),
+        (true, None) => drop(index.insert(key.clone(), Names::One(resource.clone()))),
+        (false, Some(names)) => {
+            if names.remove(resource) {
+                index.remove(key);
+            }
         }
+        (false, None) => {}
     }
 }
 

@@ -18,13 +18,13 @@ const REFUSALS_NAMED_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change<T> {
     /// This is what it says now.
-    Set(String, T),
+    Set(Arc<str>, T),
     /// There is none of this name any more.
-    Removed(String),
+    Removed(Arc<str>),
 }
 
 /// Versions of what is in force, by the names of the resources.
-pub type Versions = Map<String, Arc<str>>;
+pub type Versions = Map<Arc<str>, Arc<str>>;
 
 /// A wildcard subscription: everything of one type.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl Subscription {
 
     /// The names that are known.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.versions.keys().map(String::as_str)
+        self.versions.keys().map(AsRef::as_ref)
     }
 
     /// What is in force. A copy of it costs nothing.
@@ -76,9 +76,17 @@ impl Subscription {
         }
     }
 
+    /// Enters a version, and returns the name as it is kept: very many are, and shared.
+    fn set(&mut self, name: &str, version: &str) -> Arc<str> {
+        let known = self.versions.get_key_value(name).map(|(name, _)| name.clone());
+        let name = known.unwrap_or_else(|| name.into());
+        self.versions.insert(name.clone(), version.into());
+        name
+    }
+
     fn initial_versions(&self) -> BTreeMap<String, String> {
         let named = self.versions.iter();
-        named.map(|(name, version)| (name.clone(), version.to_string())).collect()
+        named.map(|(name, version)| (name.to_string(), version.to_string())).collect()
     }
 
     /// Takes a response and answers it. `read` validates one resource; those that it refuses make the
@@ -91,16 +99,16 @@ impl Subscription {
         let mut changes = Vec::new();
         let mut refusals = Vec::new();
         for name in response.removed_resources {
-            self.versions.remove(&name);
+            self.versions.remove(name.as_str());
             self.refused.remove(&name);
-            changes.push(Change::Removed(name));
+            changes.push(Change::Removed(name.into()));
         }
         for resource in &response.resources {
             match read(resource) {
                 Ok(value) => {
                     self.refused.remove(&resource.name);
-                    self.versions.insert(resource.name.clone(), resource.version.as_str().into());
-                    changes.push(Change::Set(resource.name.clone(), value));
+                    let name = self.set(&resource.name, &resource.version);
+                    changes.push(Change::Set(name, value));
                 }
                 Err(refusal) => {
                     self.refused.insert(resource.name.clone(), refusal.clone());

@@ -148,7 +148,8 @@ fn kmeshctl_shows_version_status_and_dumps_as_tables() {
     assert_heading(&dump, &["NAME", "NAMESPACE", "HOSTNAME", "VIPS"]);
     assert_has(&dump, &["web.default.svc.cluster.local", "/10.96.0.10,/fd96::10"]);
     let bpf = show(&["dump", "dual-engine", "--bpf"]);
-    assert_heading(&bpf, &["FRONTEND", "PORT", "PROTOCOL", "ACTION", "UPSTREAM", "OWNER"]);
+    let frontends = ["FRONTEND", "PORT", "PROTOCOL", "ACTION", "UPSTREAM", "WAYPOINT", "OWNER"];
+    assert_heading(&bpf, &frontends);
     assert_heading(&bpf, &["SERVICE", "SLOT", "BACKEND", "TARGET_PORT"]);
     let json: Value = serde_json::from_str(&show(&["dump", "dual-engine", "-o", "json"])).unwrap();
     assert_eq!(json, daemon.get_json(CONFIG_DUMP));

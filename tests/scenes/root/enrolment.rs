@@ -40,25 +40,25 @@ impl Drop for Sleeper {
     }
 }
 
-fn enrolments(daemon: &Daemon) -> Vec<Value> {
+pub fn enrolments(daemon: &Daemon) -> Vec<Value> {
     daemon.get_json("/enrolments").as_array().expect("an array").clone()
 }
 
-fn text<'a>(enrolment: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(enrolment: &'a Value, key: &str) -> &'a str {
     enrolment[key].as_str().unwrap_or_default()
 }
 
-fn path(pod: &Pod) -> &str {
+pub fn path(pod: &Pod) -> &str {
     pod.netns().to_str().expect("UTF-8")
 }
 
-fn netns(action: &str, pod: &Pod) {
+pub fn netns(action: &str, pod: &Pod) {
     let name = pod.netns().file_name().expect("a name");
     success(&Command::new("ip").args(["netns", action]).arg(name).output().expect("ip runs"));
 }
 
 /// What the pod gets from the service `idle`: refused inside the mesh, unreachable outside.
-fn is_enrolled(pod: &Pod) -> bool {
+pub fn is_enrolled(pod: &Pod) -> bool {
     match pod.run(|| ask((vip(11), PORT).into())).expect_err("it has no endpoint").kind() {
         ErrorKind::ConnectionRefused => true,
         ErrorKind::HostUnreachable => false,

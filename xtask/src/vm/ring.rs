@@ -14,7 +14,7 @@ use crate::{build, exec};
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// Scenes that ask something of the kernel; parts of their paths. What a scene asks of the daemon alone
 /// is the same on every kernel; load, and a process for each of many questions, take too long there.
-const CHOSEN: [&str; 15] = [
+const CHOSEN: [&str; 18] = [
     "dns::names::a_server_on_port_53",
     "enrolment::a_namespace_is_in_the_mesh",
     "events::",
@@ -30,6 +30,9 @@ const CHOSEN: [&str; 15] = [
     "sockets::",
     "udp::",
     "v4v6::",
+    "waypoint::bytes::",
+    "waypoint::silent::a_client_that_waits",
+    "waypoint::what_waits",
 ];
 
 /// How many times longer than usual a test waits there, see `testkit::patient`.

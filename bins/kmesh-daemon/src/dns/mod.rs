@@ -90,6 +90,9 @@ impl Dns {
             self.problems.remove(&cookie);
             return self.withdraw(cookie);
         }
+        if enrolment.awaits_resolvers() {
+            return;
+        }
         let client = client_of(enrolment);
         if self.servers.serves(cookie, &client, &enrolment.resolvers) {
             return;
@@ -128,10 +131,19 @@ impl Dns {
 
     /// Serves a namespace no longer; queries under way are answered. Blocks until its sockets are closed.
     pub fn withdraw(&mut self, cookie: u64) {
-        let Some(server) = self.servers.remove(cookie) else { return };
+        self.withdraw_all(&[cookie]);
+    }
+
+    /// As [`Dns::withdraw`] for several at once, in the time that one takes.
+    pub fn withdraw_all(&mut self, cookies: &[u64]) {
+        let servers: Vec<_> = cookies.iter().filter_map(|it| self.servers.remove(*it)).collect();
+        if servers.is_empty() {
+            return;
+        }
         Handle::current().block_on(async {
             sleep(LAST_CALL).await;
-            server.stop().await;
+            let mut ends: JoinSet<()> = servers.into_iter().map(dns::Server::stop).collect();
+            while ends.join_next().await.is_some() {}
         });
     }
 

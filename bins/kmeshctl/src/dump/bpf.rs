@@ -17,10 +17,12 @@ fn frontends(dump: &BpfDump) -> String {
             f.protocol.clone(),
             f.action.clone(),
             f.upstream_id.clone(),
+            if f.waypoint_id.is_empty() { "-".into() } else { f.waypoint_id.clone() },
             f.owner.clone(),
         ]
     });
-    section(["FRONTEND", "PORT", "PROTOCOL", "ACTION", "UPSTREAM", "OWNER"], rows.collect())
+    let heading = ["FRONTEND", "PORT", "PROTOCOL", "ACTION", "UPSTREAM", "WAYPOINT", "OWNER"];
+    section(heading, rows.collect())
 }
 
 fn services(dump: &BpfDump) -> String {
@@ -101,6 +103,7 @@ mod tests {
                 protocol: "TCP".into(),
                 action: "balance".into(),
                 upstream_id: "3".into(),
+                waypoint_id: "7".into(),
                 owner: "shop/web".into(),
             }],
             services: vec![ServiceEntry {
@@ -130,8 +133,8 @@ mod tests {
             workload_policies: vec![],
         };
         let expected = "\
-FRONTEND    PORT   PROTOCOL   ACTION    UPSTREAM   OWNER
-10.96.0.1   80     TCP        balance   3          shop/web
+FRONTEND    PORT   PROTOCOL   ACTION    UPSTREAM   WAYPOINT   OWNER
+10.96.0.1   80     TCP        balance   3          7          shop/web
 
 SERVICE   NAME       PORT   TARGET_PORT   LB_POLICY   ENDPOINTS   FIRST_SLOT   WAYPOINT
 3         shop/web   80     8080          RANDOM      1           16           -

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use runtime::api::{
-    ControlPlaneStatus, DnsCapture, DnsStatus, Enrolment, HostStatus, MapFill, ProgramStats, Status,
+    CniStatus, ControlPlaneStatus, DnsCapture, DnsStatus, Enrolment, HostStatus, KubernetesStatus,
+    MapFill, ProgramStats, Status,
 };
 
 use crate::table;
@@ -51,6 +52,10 @@ fn head(status: &Status) -> String {
         lines.insert(5, ("xds", control_plane(plane)));
     }
     lines.push(("dns", dns(&status.dns)));
+    if let Some(status) = &status.kubernetes {
+        lines.push(("kubernetes", kubernetes(status)));
+        lines.push(("cni", cni(&status.cni)));
+    }
     if connections.events_lost > 0 {
         let lost = format!("{}: the two lines above miss as many", connections.events_lost);
         lines.push(("events lost", lost));
@@ -89,6 +94,29 @@ fn dns(dns: &DnsStatus) -> String {
     text
 }
 
+fn kubernetes(status: &KubernetesStatus) -> String {
+    let KubernetesStatus { pods, wanted, missing, .. } = status;
+    let mut text = match (status.complete, status.connected) {
+        (false, _) => "pods are not known yet, enrolled is who was before".to_owned(),
+        (true, _) => format!("{pods} pods, {wanted} of the mesh, {missing} of those not found"),
+    };
+    if !status.connected {
+        text.push_str("; the API server does not answer");
+    }
+    text
+}
+
+fn cni(cni: &CniStatus) -> String {
+    let CniStatus { enrolled, left_alone, undecided, failed, .. } = cni;
+    let mut text = format!(
+        "{enrolled} enrolled, {left_alone} left alone, {undecided} undecided, {failed} failed"
+    );
+    for (reason, count) in &cni.let_go {
+        text.push_str(&format!(", {count} let go ({reason})"));
+    }
+    text
+}
+
 fn problems(status: &Status) -> String {
     let section = |heading: &str, problems: &[String]| {
         let lines: String = problems.iter().map(|p| format!("  {p}\n")).collect();
@@ -96,15 +124,18 @@ fn problems(status: &Status) -> String {
     };
     let config = section("PROBLEMS IN THE CONFIGURATION", &status.config.problems);
     let dns = section("PROBLEMS OF DNS", &status.dns.problems);
-    [config, dns].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+    let pods = status.kubernetes.as_ref().map_or(&[][..], |it| it.problems.as_slice());
+    let pods = section("PODS THAT ARE NOT ENROLLED", pods);
+    [config, dns, pods].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn enrolled(enrolments: &[Enrolment]) -> String {
     let row = |e: &Enrolment| {
         let workload = e.workload.clone().unwrap_or_else(|| "-".to_owned());
-        [e.netns.clone(), e.netns_cookie.to_string(), workload, resolvers(e)]
+        let origin = e.origin.to_string();
+        [e.netns.clone(), e.netns_cookie.to_string(), workload, origin, resolvers(e)]
     };
-    let heading = ["NETNS", "COOKIE", "WORKLOAD", "RESOLVERS"];
+    let heading = ["NETNS", "COOKIE", "WORKLOAD", "ORIGIN", "RESOLVERS"];
     table_or_nothing(heading, enrolments.iter().map(row).collect())
 }
 

@@ -76,6 +76,8 @@ fn the_limits_of_c_and_rust_are_the_same_numbers() {
         ("NETWORKS_MAX", defaults.networks_max),
         ("RESOLVERS_MAX", defaults.resolvers_max),
         ("EVENT_RING_BYTES", defaults.event_ring_bytes),
+        ("WAYPOINT_SOCKETS_MAX", defaults.waypoint_sockets_max),
+        ("HEADER_RING_BYTES", defaults.header_ring_bytes),
         ("REASONS_MAX", limits::REASONS_MAX),
     ];
     let ours: Vec<_> = ours.map(|(name, value)| (name.to_owned(), i64::from(value))).into();
@@ -92,4 +94,17 @@ fn the_numbers_of_the_dns_proxy_are_the_same_in_c_and_rust() {
     ];
     let ours: Vec<_> = ours.map(|(name, value)| (name.to_owned(), value)).into();
     assert_eq!(enumerators("dns_number"), ours);
+}
+
+#[test]
+fn the_numbers_of_the_header_are_the_same_in_c_and_rust() {
+    use abi::waypoint::{HEADER_TYPE_ADDRESS, HEADER_TYPE_END, HEADER_V4_BYTES, HEADER_V6_BYTES};
+    let ours = [
+        ("HEADER_TYPE_ADDRESS", i64::from(HEADER_TYPE_ADDRESS)),
+        ("HEADER_TYPE_END", i64::from(HEADER_TYPE_END)),
+        ("HEADER_V4_BYTES", HEADER_V4_BYTES as i64),
+        ("HEADER_V6_BYTES", HEADER_V6_BYTES as i64),
+    ];
+    let ours: Vec<_> = ours.map(|(name, value)| (name.to_owned(), value)).into();
+    assert_eq!(enumerators("waypoint_number"), ours);
 }

@@ -2,6 +2,7 @@
 //! test's own.
 
 mod dns;
+mod headers;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,7 @@ use libbpf_rs::ProgramInput;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use model::{
     AddressBlock, Algorithm, Endpoint, Health, LoadBalancing, Node, Protocol, Service, ServiceName,
-    ServicePort, Snapshot, Source,
+    ServicePort, Snapshot, Source, Waypoint, WaypointTarget,
 };
 use plan::{Circumstances, Image, Layout, Planner, Selection, Target, select};
 use proptest::prelude::*;
@@ -41,6 +42,8 @@ const LIMITS: Limits = Limits {
     networks_max: 64,
     resolvers_max: 64,
     event_ring_bytes: 4_096,
+    waypoint_sockets_max: 256,
+    header_ring_bytes: 4_096,
     map_batch_entries: 8,
 };
 
@@ -97,7 +100,7 @@ fn running(place: &Place) -> BTreeMap<String, (u32, u32)> {
 fn frontend_write(last: u8) -> Write {
     Write::Frontend {
         key: FrontendKey::port(IpAddr::from([10, 96, 0, last]), 80, abi::PROTOCOL_TCP),
-        value: Frontend { table: u32::from(last), action: Frontend::PASS, reserved: [0; 11] },
+        value: Frontend { table: u32::from(last), action: Frontend::PASS, ..Frontend::default() },
     }
 }
 
@@ -106,7 +109,7 @@ fn an_upgrade_keeps_the_links_and_the_maps_and_changes_the_programs() {
     let place = Place::new("upgrade");
     let mut first = place.load();
     first.maps().apply(&[frontend_write(1)]).expect("a write");
-    first.maps().enrol(7, 1).expect("an enrolment");
+    first.maps().enrol(7, 1, 0).expect("an enrolment");
     let states = first.attach().expect("attached");
     assert!(states.iter().all(|(_, state)| *state == LinkState::Created), "{states:?}");
     let before = running(&place);
@@ -160,7 +163,7 @@ fn a_cgroup_that_was_replaced_gets_new_links() {
     place.load().attach().expect("attached");
     place.cgroup = Cgroup::new("cgroup-2");
     let states = place.load().attach().expect("attached elsewhere");
-    assert!(states.iter().all(|(_, state)| *state == LinkState::Recreated), "{states:?}");
+    assert!(states[1..].iter().all(|(_, state)| *state == LinkState::Recreated), "{states:?}");
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn a_large_map_is_read_to_its_end() {
         let key = FrontendKey::port(IpAddr::from([10, 96, high, low]), 80, abi::PROTOCOL_TCP);
         Write::Frontend {
             key,
-            value: Frontend { table: 0, action: Frontend::PASS, reserved: [0; 11] },
+            value: Frontend { table: 0, action: Frontend::PASS, ..Frontend::default() },
         }
     };
     let writes: Vec<_> = (0..60_000).map(write).collect();
@@ -296,7 +299,9 @@ struct SelectCall {
     backend: u32,
     address: abi::IpAddress,
     port: zerocopy::byteorder::big_endian::U16,
-    reserved: u16,
+    by_waypoint: u16,
+    client_flags: u32,
+    reserved: u32,
 }
 
 /// What comes before the question in the packet.
@@ -307,6 +312,7 @@ const ETHERNET_HEADER_BYTES: usize = 14;
 struct Client {
     hash: u32,
     netns_cookie: u64,
+    is_waypoint: bool,
 }
 
 /// Asks the programs' own function, on the maps of `maps`.
@@ -331,8 +337,16 @@ impl<'obj> Selector<'obj> {
 
     fn select(&self, key: FrontendKey, client: Client, first: u32, second: u32) -> Selection {
         let (client_hash, netns_cookie) = (client.hash, client.netns_cookie);
-        let call =
-            SelectCall { key, client_hash, netns_cookie, first, second, ..SelectCall::default() };
+        let client_flags = if client.is_waypoint { abi::Enrolment::WAYPOINT } else { 0 };
+        let call = SelectCall {
+            key,
+            client_hash,
+            netns_cookie,
+            first,
+            second,
+            client_flags,
+            ..SelectCall::default()
+        };
         let mut packet = [0u8; ETHERNET_HEADER_BYTES].to_vec();
         packet.extend_from_slice(call.as_bytes());
         let mut answer = packet.clone();
@@ -344,9 +358,11 @@ impl<'obj> Selector<'obj> {
         self.skel.progs.test_select.test_run(input).expect("the program runs");
         let call = SelectCall::read_from_bytes(&answer[ETHERNET_HEADER_BYTES..]).expect("a call");
         let reason = Reason::from_number(call.reason as u16);
+        let target = Target { address: call.address, port: call.port.get() };
         match call.verdict {
+            1 if call.by_waypoint == 1 => Selection::ByWaypoint(target),
             0 => Selection::Passed(reason.expect("a reason")),
-            1 => Selection::Balanced(Target { address: call.address, port: call.port.get() }),
+            1 => Selection::Balanced(target),
             _ => Selection::Refused(reason.expect("a reason")),
         }
     }
@@ -360,23 +376,35 @@ fn vip(last: u8) -> IpAddr {
 fn services() -> impl Strategy<Value = Vec<Service>> {
     let endpoints = prop::collection::vec((1u8..250, any::<bool>(), 0u32..50), 0..12);
     let ports = prop::collection::btree_set(80u16..84, 0..4);
-    let parts = (ports, endpoints, any::<bool>(), any::<bool>());
+    let parts = (ports, endpoints, any::<bool>(), any::<bool>(), 0u8..9);
     prop::collection::vec(parts, 0..6).prop_map(|services| {
-        let build =
-            |(number, (ports, endpoints, entry, hashed)): (usize, (_, Vec<_>, bool, bool))| {
-                let mut service = service(number as u8, ports, endpoints, entry);
-                if hashed {
-                    service.load_balancing.algorithm = Algorithm::ConsistentHash;
-                }
-                if entry {
-                    let prefix_bits = 16 + 2 * number as u8;
-                    service.networks =
-                        vec![AddressBlock { address: [10, 50, 0, 0].into(), prefix_bits }];
-                }
-                service
+        let build = |(number, (ports, endpoints, entry, hashed, waypoint)): (
+            usize,
+            (_, Vec<_>, bool, bool, u8),
+        )| {
+            let mut service = service(number as u8, ports, endpoints, entry);
+            if hashed {
+                service.load_balancing.algorithm = Algorithm::ConsistentHash;
+            }
+            service.waypoints = match waypoint {
+                0..3 => [waypoint_of(waypoint, 1)].into(),
+                3 => [waypoint_of(0, 1), waypoint_of(1, 3)].into(),
+                _ => Default::default(),
             };
+            if entry {
+                let prefix_bits = 16 + 2 * number as u8;
+                service.networks =
+                    vec![AddressBlock { address: [10, 50, 0, 0].into(), prefix_bits }];
+            }
+            service
+        };
         services.into_iter().enumerate().map(build).collect()
     })
+}
+
+fn waypoint_of(number: u8, weight: u32) -> Waypoint {
+    let target = WaypointTarget::Service(ServiceName::new("ns", format!("s{number}")));
+    Waypoint { target, hbone_port: 15_008, weight }
 }
 
 fn service(
@@ -413,6 +441,7 @@ fn service(
         load_balancing: LoadBalancing::default(),
         endpoints: endpoints.into_iter().map(endpoint).collect(),
         unresolved: Vec::new(),
+        waypoints: Default::default(),
     }
 }
 
@@ -445,10 +474,15 @@ fn the_kernel_chooses_exactly_as_plan_says() {
                 for port in 80..85 {
                     let key = FrontendKey::port(address, port, abi::PROTOCOL_TCP);
                     for number in randoms.iter().copied().chain([0, u32::MAX]) {
-                        let client = Client { hash: number.rotate_left(7), netns_cookie: 1 };
+                        let client = Client {
+                            hash: number.rotate_left(7),
+                            netns_cookie: 1,
+                            is_waypoint: number % 3 == 0,
+                        };
                         let circumstances = Circumstances {
                             number,
                             client_hash: client.hash,
+                            is_waypoint: client.is_waypoint,
                             ..Circumstances::default()
                         };
                         let expected = select(&image, &key, &circumstances);
@@ -488,7 +522,8 @@ impl<'obj> OneService<'obj> {
     /// Last byte of the endpoint's address.
     fn dial(&self, netns_cookie: u64, first: u32, second: u32) -> u8 {
         let key = FrontendKey::port(vip(1), 80, abi::PROTOCOL_TCP);
-        match self.selector.select(key, Client { hash: 0, netns_cookie }, first, second) {
+        match self.selector.select(key, Client { netns_cookie, ..Client::default() }, first, second)
+        {
             Selection::Balanced(target) => target.address.word[15],
             other => panic!("{other:?}"),
         }

@@ -55,8 +55,16 @@ impl Compiler {
     pub(super) fn affected(&mut self, registry: &Registry, changes: &[Change]) -> Affected {
         let mut affected = Affected::default();
         for change in changes {
+            self.use_waypoint(change);
             match change.key.kind {
-                Kind::Namespace => self.namespace(change),
+                Kind::Namespace => {
+                    self.namespace(change);
+                    self.touch_namespace(change, &mut affected);
+                }
+                Kind::Gateway => self.touch_gateway(change, &mut affected),
+                Kind::Pod => {
+                    affected.workloads.insert(Arc::new(workload_name(&change.key)));
+                }
                 Kind::Node => self.node(registry, change, &mut affected),
                 Kind::Service | Kind::ServiceEntry => {
                     self.service(registry, change, &mut affected);

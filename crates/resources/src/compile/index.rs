@@ -55,6 +55,8 @@ pub(super) struct Index {
     pub(super) pods: Groups<Arc<WorkloadName>, Mention>,
     /// What says that it is on a node.
     pub(super) on_node: Groups<String, Arc<ObjectKey>>,
+    /// What names a Gateway as its waypoint: services, workloads, namespaces.
+    pub(super) waypoint_users: Groups<ObjectKey, Arc<ObjectKey>>,
     /// The Services and ServiceEntries of a host name, in any namespace.
     pub(super) hosts: Groups<String, Arc<ObjectKey>>,
 }

@@ -14,6 +14,7 @@ mod services;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod waypoints;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};

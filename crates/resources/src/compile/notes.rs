@@ -7,6 +7,7 @@ use model::WorkloadName;
 
 use super::Compiler;
 use super::affected::owner;
+use super::waypoints::Note;
 use crate::object::Body;
 use crate::registry::Registry;
 use crate::{ObjectKey, Problem, Severity};
@@ -79,6 +80,9 @@ impl Compiler {
                 let consequence = "the workload is described by the WorkloadEntry";
                 say(Severity::Warning, key, "endpoints", message, consequence);
             }
+        }
+        for Note { key, field, message, consequence } in self.waypoint_notes(registry) {
+            say(Severity::Warning, &key, &field, message, consequence);
         }
         for key in self.rules.unused() {
             let message = "no service has this host".to_owned();

@@ -8,6 +8,7 @@ use model::{Algorithm, LoadBalancing, LocalityMode, ServiceName, Source};
 use super::Compiler;
 use super::endpoints::EndpointSet;
 use super::index::selects;
+use super::waypoints::{self, Traffic};
 use crate::ObjectKey;
 use crate::object::{self, Body, DestinationRule, Labels, Object, Resolution};
 use crate::registry::Registry;
@@ -34,10 +35,14 @@ pub(super) fn compile(
     object: &Object,
 ) -> Vec<model::Service> {
     match &object.body {
-        Body::Service(service) => vec![kubernetes_service(compiler, registry, key, service)],
+        Body::Service(service) => {
+            vec![kubernetes_service(compiler, registry, (key, object), service)]
+        }
         Body::ServiceEntry(entry) => {
             let hosts = 0..entry.hosts.len();
-            hosts.map(|index| service_entry(compiler, registry, key, entry, index)).collect()
+            hosts
+                .map(|index| service_entry(compiler, registry, (key, object), entry, index))
+                .collect()
         }
         _ => Vec::new(),
     }
@@ -46,9 +51,10 @@ pub(super) fn compile(
 fn kubernetes_service(
     compiler: &mut Compiler,
     registry: &Registry,
-    key: &ObjectKey,
+    (key, object): (&ObjectKey, &Object),
     service: &object::Service,
 ) -> model::Service {
+    let waypoints = waypoints::of_object(registry, key, Some(object), Traffic::Services);
     let host = registry.options().service_host(&key.namespace, &key.name);
     let name = ServiceName::new(&key.namespace, host);
     let mut endpoints = EndpointSet::new(registry.options(), &compiler.snapshot.nodes);
@@ -85,6 +91,7 @@ fn kubernetes_service(
         load_balancing,
         endpoints,
         unresolved,
+        waypoints,
     }
 }
 
@@ -92,10 +99,11 @@ fn kubernetes_service(
 fn service_entry(
     compiler: &mut Compiler,
     registry: &Registry,
-    key: &ObjectKey,
+    (key, object): (&ObjectKey, &Object),
     entry: &object::ServiceEntry,
     index: usize,
 ) -> model::Service {
+    let waypoints = waypoints::of_object(registry, key, Some(object), Traffic::Services);
     let host = &entry.hosts[index];
     let name = ServiceName::new(&key.namespace, host);
     let mut endpoints = EndpointSet::new(registry.options(), &compiler.snapshot.nodes);
@@ -136,6 +144,7 @@ fn service_entry(
         load_balancing,
         endpoints,
         unresolved,
+        waypoints,
     }
 }
 

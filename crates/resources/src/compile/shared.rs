@@ -1,6 +1,6 @@
 //! What services and workloads have in common, kept once.
 
-use model::{ServiceName, TargetPorts, Topology};
+use model::{ServiceName, TargetPorts, Topology, Waypoint};
 
 use crate::intern::Pool;
 use crate::object::Labels;
@@ -13,11 +13,13 @@ pub(super) struct Shared {
     labels: Pool<Labels>,
     texts: Pool<str>,
     services: Pool<[ServiceName]>,
+    waypoints: Pool<[Waypoint]>,
 }
 
 impl Shared {
     /// Replaces parts of a service by equal ones.
     pub(super) fn service(&mut self, service: &mut model::Service) {
+        self.waypoints.intern(&mut service.waypoints);
         for endpoint in &mut service.endpoints {
             self.topologies.intern(&mut endpoint.topology);
             self.target_ports.intern(&mut endpoint.target_ports);
@@ -35,5 +37,6 @@ impl Shared {
         self.texts.intern(&mut workload.uid_prefix);
         self.texts.intern(&mut workload.service_account);
         self.services.intern(&mut workload.services);
+        self.waypoints.intern(&mut workload.waypoints);
     }
 }

@@ -9,7 +9,8 @@ use super::Compiler;
 use super::affected::{names, owner};
 use super::endpoints::{topology_of_pod, topology_of_site};
 use super::index::selects;
-use crate::object::{Address, Body, EndpointSlice, SliceEndpoint, WorkloadEntry};
+use super::waypoints::{self, Traffic};
+use crate::object::{Address, Body, EndpointSlice, Object, SliceEndpoint, WorkloadEntry};
 use crate::registry::Registry;
 use crate::{Kind, ObjectKey};
 
@@ -26,10 +27,11 @@ pub(super) fn compile(
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     };
-    match registry.get(&key).map(|object| &object.body) {
-        Some(Body::WorkloadEntry(entry)) if entry.destination.is_some() => {
+    let object = registry.get(&key);
+    match object.map(|object| (object, &object.body)) {
+        Some((object, Body::WorkloadEntry(entry))) if entry.destination.is_some() => {
             let slices = mentions.into_iter().map(|mention| mention.slice.clone()).collect();
-            (workload(compiler, registry, name, entry), slices)
+            (workload(compiler, registry, (&key, object), entry), slices)
         }
         _ => (pod(compiler, registry, &mentions), BTreeSet::new()),
     }
@@ -71,17 +73,17 @@ fn mentions<'a>(
 fn workload(
     compiler: &Compiler,
     registry: &Registry,
-    name: &WorkloadName,
+    (key, object): (&ObjectKey, &Object),
     entry: &WorkloadEntry,
 ) -> Option<Workload> {
     let destination = entry.destination.as_ref()?;
     let topology =
         topology_of_site(registry.options(), &compiler.snapshot.nodes, &destination.site);
     let mut services = BTreeSet::new();
-    for key in compiler.index.selection.services(&name.namespace, &entry.labels) {
-        let Some(object) = registry.get(key) else { continue };
+    for service in compiler.index.selection.services(&key.namespace, &entry.labels) {
+        let Some(object) = registry.get(service) else { continue };
         if object.body.selector().is_some_and(|selector| selects(selector, &entry.labels)) {
-            services.extend(names(registry, key, object));
+            services.extend(names(registry, service, object));
         }
     }
     let cluster = &registry.options().cluster;
@@ -98,6 +100,7 @@ fn workload(
         health: entry.health,
         services: services.into_iter().collect(),
         policies: Arc::default(),
+        waypoints: waypoints::of_object(registry, key, Some(object), Traffic::Workloads),
     })
 }
 
@@ -123,5 +126,6 @@ fn pod(compiler: &Compiler, registry: &Registry, mentions: &[Mention<'_>]) -> Op
         health,
         services: services.into_iter().collect(),
         policies: Arc::default(),
+        waypoints: waypoints::of_pod(registry, first.pod.as_ref()?),
     })
 }

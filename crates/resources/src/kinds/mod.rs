@@ -14,11 +14,12 @@ mod service_entry;
 #[cfg(test)]
 mod tests;
 mod traffic_policy;
+mod waypoint;
 mod workload_entry;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_yaml_ng::Value;
 
@@ -26,6 +27,8 @@ use crate::decode::decode;
 use crate::findings::Findings;
 use crate::object::{Body, Object};
 use crate::{Kind, ObjectKey};
+
+pub(crate) use waypoint::{USE as USE_WAYPOINT, label};
 
 /// The object, if no finding is an error.
 pub(crate) fn read(key: &ObjectKey, value: &Value, findings: &mut Findings) -> Option<Object> {
@@ -37,8 +40,11 @@ pub(crate) fn read(key: &ObjectKey, value: &Value, findings: &mut Findings) -> O
         Kind::ServiceEntry => service_entry::read(decode(value, findings)?, findings)?,
         Kind::WorkloadEntry => workload_entry::read(key, decode(value, findings)?, findings)?,
         Kind::DestinationRule => destination_rule::read(decode(value, findings)?, findings)?,
+        Kind::Gateway => waypoint::gateway(decode(value, findings)?, findings)?,
+        Kind::Pod => (decode::<Pod>(value, findings)?.metadata, Body::Pod),
     };
-    Some(Object { created: metadata.creation_timestamp, body })
+    let use_waypoint = waypoint::used(key, &metadata, findings)?;
+    Some(Object { created: metadata.creation_timestamp, use_waypoint, body })
 }
 
 fn namespace(api: Namespace) -> (ObjectMeta, Body) {

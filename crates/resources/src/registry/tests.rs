@@ -242,7 +242,7 @@ fn two_rules_for_a_host() {
 fn lists_and_several_documents() {
     let item = service("b", "10.0.0.2").replace("---\n", "").replace('\n', "\n  ");
     let list = format!(
-        "# comment\n{}---\napiVersion: v1\nkind: List\nitems:\n- {item}\n- kind: Pod\n  \
+        "# comment\n{}---\napiVersion: v1\nkind: List\nitems:\n- {item}\n- kind: ConfigMap\n  \
          apiVersion: v1\n- apiVersion: v1\n  kind: Service\n  metadata: {{name: c}}\n",
         service("a", "10.0.0.1")
     );
@@ -251,7 +251,7 @@ fn lists_and_several_documents() {
     assert_error(&mesh, &["a.yaml document 2", "Service default/c", "items[2].spec: missing"]);
     let info = mesh.of(Severity::Info);
     assert_eq!(info.len(), 1);
-    assert!(info[0].contains("items[1].kind: v1 Pod"), "{}", info[0]);
+    assert!(info[0].contains("items[1].kind: v1 ConfigMap"), "{}", info[0]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// The file of a bound socket. Dropping it removes the file, unless another has taken its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
@@ -25,24 +25,27 @@ pub(super) struct SocketFile {
 
 /// Listens at `path`. The socket appears there only when it is private and ready, by a rename over
 /// what a dead daemon left.
-pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), AdminError> {
-    make_room(path).await?;
-    listen(path).map_err(|source| AdminError::Unix { path: path.into(), source })
+pub(super) async fn bind(
+    path: &Path,
+    flag: &'static str,
+) -> Result<(UnixListener, SocketFile), AdminError> {
+    make_room(path, flag).await?;
+    listen(path).map_err(|source| AdminError::Unix { path: path.into(), flag, source })
 }
 
 /// Makes sure that nothing alive is at `path`.
-async fn make_room(path: &Path) -> Result<(), AdminError> {
-    let fail = |source| AdminError::Unix { path: path.into(), source };
+async fn make_room(path: &Path, flag: &'static str) -> Result<(), AdminError> {
+    let fail = |source| AdminError::Unix { path: path.into(), flag, source };
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(fail(error)),
     };
     if !found.file_type().is_socket() {
-        return Err(AdminError::InTheWay { path: path.into() });
+        return Err(AdminError::InTheWay { path: path.into(), flag });
     }
     match UnixStream::connect(path).await {
-        Ok(_) => Err(AdminError::Taken { path: path.into() }),
+        Ok(_) => Err(AdminError::Taken { path: path.into(), flag }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         // Another daemon has just removed it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -83,6 +83,9 @@ pub struct FrontendEntry {
     /// The service port or the backend behind it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub upstream_id: String,
+    /// Table index of the waypoint that TCP connections go by (not a key of Kmesh).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub waypoint_id: String,
     /// The service or the workload that the address belongs to.
     pub owner: String,
 }

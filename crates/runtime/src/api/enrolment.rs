@@ -21,6 +21,59 @@ pub struct Enrolment {
     pub dns: DnsCapture,
     /// Its DNS servers: queries to them are answered by the DNS proxy.
     pub resolvers: Vec<IpAddr>,
+    /// Who enrolled it.
+    pub origin: EnrolmentOrigin,
+    /// Uid of the pod that lives in it, as kubelet knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// What the runtime calls it, when it came by CNI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+}
+
+/// Who enrolled a namespace, and so who may take it out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnrolmentOrigin {
+    /// Somebody, by the admin API. Nothing but the admin API takes it out while it lives.
+    #[default]
+    Hand,
+    /// The CNI plugin, when the pod's sandbox was made.
+    Cni,
+    /// The watch, because of labels, while the pod was running.
+    Label,
+    /// Nobody knows: the state file was lost. Labels take it over where they ask for it.
+    Unknown,
+}
+
+/// One interface of one sandbox, as the runtime names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sandbox {
+    /// Name of the network.
+    pub network: String,
+    /// Id of the sandbox.
+    pub container_id: String,
+    /// The interface inside it.
+    pub ifname: String,
+}
+
+impl std::fmt::Display for EnrolmentOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Hand => "hand",
+            Self::Cni => "cni",
+            Self::Label => "label",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+impl Enrolment {
+    /// True for a pod whose DNS servers nobody has told yet: those of its first container count.
+    pub fn awaits_resolvers(&self) -> bool {
+        self.pod_uid.is_some() && self.resolvers.is_empty() && self.dns.is_auto()
+    }
 }
 
 /// Which DNS queries of a namespace the DNS proxy answers.

@@ -32,6 +32,50 @@ pub struct Status {
     pub connections: Connections,
     /// The DNS proxy, and names that the configuration mentions.
     pub dns: DnsStatus,
+    /// Enrolment of pods; nothing when the daemon does not look at a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesStatus>,
+}
+
+/// Enrolment of pods by their labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KubernetesStatus {
+    /// True once pods and namespaces have been read: labels count from then on, also while the API
+    /// server is away.
+    pub complete: bool,
+    /// True while the API server answers.
+    pub connected: bool,
+    /// Pods of this node.
+    pub pods: usize,
+    /// Those that belong to the mesh.
+    pub wanted: usize,
+    /// Those that belong to the mesh and run, but are not found yet.
+    pub missing: usize,
+    /// What the plugin asked.
+    pub cni: CniStatus,
+    /// What needs somebody's attention, one sentence for each.
+    pub problems: Vec<String>,
+}
+
+/// What runtimes asked through the CNI plugin since the daemon started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CniStatus {
+    /// Sandboxes that were enrolled.
+    pub enrolled: u64,
+    /// Sandboxes that do not belong to the mesh.
+    pub left_alone: u64,
+    /// Sandboxes of which that was not known in time.
+    pub undecided: u64,
+    /// Sandboxes that could not be enrolled.
+    pub failed: u64,
+    /// Sandboxes that ended.
+    pub released: u64,
+    /// Questions that could not be read.
+    pub malformed: u64,
+    /// Pods that the plugin let start without an answer that helped: reason and count.
+    pub let_go: Vec<(String, u64)>,
 }
 
 /// What the DNS side does.

@@ -30,9 +30,9 @@ fn registry() -> Registry {
 fn tell(registry: &mut Registry, old: &Resources, new: &Resources) {
     let change = |it: model::Difference<'_, String, Arc<Resource>>| match it.new {
         Some(resource) => {
-            Change::Set(resource.name.clone(), read_address(resource).expect("it is valid"))
+            Change::Set(resource.name.as_str().into(), read_address(resource).expect("it is valid"))
         }
-        None => Change::Removed(it.key.clone()),
+        None => Change::Removed(it.key.as_str().into()),
     };
     registry.update(model::diff(old, new).map(change).collect());
 }

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use model::{AddressBlock, Algorithm, LoadBalancing, LocalityMode, Scope, ServiceName};
+use model::{AddressBlock, Algorithm, LoadBalancing, LocalityMode, Scope, ServiceName, Waypoints};
 
-use super::{Reader, gateway_text};
+use super::Reader;
 use crate::details::{self, ServiceDetails};
 use crate::finding::{Finding, Refusal};
 use crate::wire::workload as wire;
@@ -30,6 +30,8 @@ pub struct ServiceFacts {
     pub allows_unhealthy: bool,
     /// Endpoints of IPv4 and of IPv6.
     pub families: (bool, bool),
+    /// What TCP connections go by.
+    pub waypoints: Waypoints,
     /// What only our own control plane says.
     pub details: Option<ServiceDetails>,
     /// What has no effect.
@@ -43,6 +45,7 @@ pub(super) fn read(reader: &Reader<'_>, service: wire::Service) -> Result<Servic
     let balancing = service.load_balancing.clone().unwrap_or_default();
     let details = service.extensions.iter().find(|it| it.name == details::SERVICE);
     let details = details.map(|it| ServiceDetails::read(reader, it)).transpose()?;
+    let waypoints = waypoints(reader, &service)?;
     let mut facts = ServiceFacts {
         findings: findings(reader, &service),
         name: ServiceName::new(service.namespace, service.hostname),
@@ -53,6 +56,7 @@ pub(super) fn read(reader: &Reader<'_>, service: wire::Service) -> Result<Servic
         load_balancing: load_balancing(reader, &balancing)?,
         allows_unhealthy: balancing.health_policy() == HealthPolicy::AllowAll,
         families,
+        waypoints,
         details,
     };
     for address in service.addresses {
@@ -143,21 +147,25 @@ fn load_balancing(
     Ok(result)
 }
 
+/// The list, where there is one; else the one.
+fn waypoints(reader: &Reader<'_>, service: &wire::Service) -> Result<Waypoints, Refusal> {
+    if service.weighted_waypoints.is_empty() {
+        let one = service.waypoint.iter().map(|it| reader.waypoint("waypoint", it, 1));
+        return one.collect();
+    }
+    let several = service.weighted_waypoints.iter().map(|it| {
+        let destination = it.destination.as_ref();
+        let missing = || reader.refusal("weighted_waypoints", "a destination is missing");
+        reader.waypoint("weighted_waypoints", destination.ok_or_else(missing)?, it.weight)
+    });
+    several.collect()
+}
+
 fn findings(reader: &Reader<'_>, service: &wire::Service) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut without_effect = |field, message: String| {
         findings.push(reader.without_effect(field, message));
     };
-    if let Some(waypoint) = &service.waypoint {
-        let name = gateway_text(waypoint);
-        without_effect(
-            "waypoint",
-            format!("connections do not go by way of {name}: its rules are not applied"),
-        );
-    }
-    if service.weighted_waypoints.len() > 1 {
-        without_effect("weighted_waypoints", "no waypoint is used yet".to_owned());
-    }
     if service.visibility() == wire::service::Visibility::Namespace {
         without_effect("visibility", "clients of other namespaces reach it, too".to_owned());
     }

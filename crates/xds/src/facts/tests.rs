@@ -36,14 +36,14 @@ fn pod() -> wire::Workload {
 
 fn read_service(service: wire::Service) -> Result<ServiceFacts, Refusal> {
     match read_address(&resource("r", address::Type::Service(service)))? {
-        AddressFacts::Service(facts) => Ok(facts),
+        AddressFacts::Service(facts) => Ok(*facts),
         AddressFacts::Workload(_) => unreachable!("it is a service"),
     }
 }
 
 fn read_workload(workload: wire::Workload) -> Result<WorkloadFacts, Refusal> {
     match read_address(&resource("r", address::Type::Workload(workload)))? {
-        AddressFacts::Workload(facts) => Ok(facts),
+        AddressFacts::Workload(facts) => Ok(*facts),
         AddressFacts::Service(_) => unreachable!("it is a workload"),
     }
 }
@@ -101,12 +101,9 @@ fn a_workload_is_read_whole() {
     workload.capacity = Some(7);
     workload.status = 1;
     let facts = read_workload(workload).unwrap();
+    assert_eq!((&*facts.uid_prefix, facts.name.to_string().as_str()), ("c1//Pod", "shop/web-1"));
     assert_eq!(
-        (facts.uid_prefix.as_str(), facts.name.to_string().as_str()),
-        ("c1//Pod", "shop/web-1")
-    );
-    assert_eq!(
-        facts.addresses,
+        *facts.addresses,
         [IpAddr::from([10, 0, 0, 7]), "fd00::7".parse::<IpAddr>().unwrap()]
     );
     assert_eq!(
@@ -114,7 +111,7 @@ fn a_workload_is_read_whole() {
         ("n1", "eu")
     );
     assert_eq!((facts.weight, facts.is_healthy), (7, false));
-    assert_eq!(facts.service_account, "default");
+    assert_eq!(&*facts.service_account, "default");
     let (service, ports) = &facts.services[0];
     assert_eq!(service.to_string(), "shop/web.shop.svc.cluster.local");
     assert_eq!(ports.iter().collect::<Vec<_>>(), [(&80, &8080)]);
@@ -125,7 +122,7 @@ fn a_workload_of_an_object_with_several_keeps_its_section() {
     let mut workload = pod();
     workload.uid = "c1/networking.istio.io/ServiceEntry/shop/ext/192.0.2.1".into();
     let facts = read_workload(workload).unwrap();
-    assert_eq!(facts.uid_prefix, "c1/networking.istio.io/ServiceEntry");
+    assert_eq!(&*facts.uid_prefix, "c1/networking.istio.io/ServiceEntry");
     assert_eq!(facts.name.to_string(), "shop/ext/192.0.2.1");
 }
 
@@ -167,12 +164,12 @@ fn what_has_no_effect_is_told() {
     service.waypoint = Some(gateway.clone());
     service.visibility = 1;
     let fields = |findings: &[Finding]| findings.iter().map(|f| f.field).collect::<Vec<_>>();
-    assert_eq!(fields(&read_service(service).unwrap().findings), ["waypoint", "visibility"]);
+    assert_eq!(fields(&read_service(service).unwrap().findings), ["visibility"]);
     let mut workload = pod();
     workload.waypoint = Some(gateway.clone());
     workload.network_gateway = Some(gateway);
     workload.application_tunnel = Some(wire::ApplicationTunnel { protocol: 1, port: 9 });
-    let expected = ["waypoint", "network_gateway", "application_tunnel"];
+    let expected = ["network_gateway", "application_tunnel"];
     assert_eq!(fields(&read_workload(workload).unwrap().findings), expected);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Locality, PolicyName, ServiceName, Topology, WorkloadName};
+use model::{Locality, PolicyName, ServiceName, Topology, Waypoints, WorkloadName};
 
 use super::{Reader, gateway_text};
 use crate::details::{self, EndpointDetails};
@@ -17,33 +17,35 @@ pub type Ports = BTreeMap<u16, u16>;
 /// Parts of a uid before the namespace: cluster, API group and kind.
 const UID_PREFIX_PARTS: usize = 3;
 
-/// What a resource says about a workload.
+/// What a resource says about a workload. There are very many: what they have in common can be shared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadFacts {
     /// What its uid begins with: cluster, API group and kind.
-    pub uid_prefix: String,
+    pub uid_prefix: Arc<str>,
     /// Namespace, and the rest of the uid: the name, with a section where there are several.
-    pub name: WorkloadName,
+    pub name: Arc<WorkloadName>,
     /// Its addresses.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Box<[IpAddr]>,
     /// They are those of its node.
     pub uses_host_network: bool,
     /// The name by which it is found, when it has no address.
-    pub hostname: String,
+    pub hostname: Box<str>,
     /// Where it runs.
-    pub topology: Topology,
+    pub topology: Arc<Topology>,
     /// Kubernetes service account.
-    pub service_account: String,
+    pub service_account: Arc<str>,
     /// May it be chosen?
     pub is_healthy: bool,
     /// Relative weight.
     pub weight: u32,
     /// Services that it serves, and its ports for each.
-    pub services: Vec<(ServiceName, Ports)>,
+    pub services: Arc<[(ServiceName, Ports)]>,
     /// Policies whose selector matches it.
     pub policies: Arc<[PolicyName]>,
+    /// What TCP connections to its addresses go by.
+    pub waypoints: Waypoints,
     /// What only our own control plane says.
-    pub details: EndpointDetails,
+    pub details: Option<Box<EndpointDetails>>,
     /// What has no effect.
     pub findings: Vec<Finding>,
 }
@@ -62,7 +64,7 @@ pub(super) fn read(
         }
     };
     let addresses = workload.addresses.iter().map(|bytes| reader.ip("addresses", bytes));
-    let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+    let addresses = addresses.collect::<Result<_, _>>()?;
     let details = workload.extensions.iter().find(|it| it.name == details::ENDPOINT);
     let details = details.map(|it| EndpointDetails::read(reader, it)).transpose()?;
     let network_mode = wire::NetworkMode::try_from(workload.network_mode).map_err(|_| {
@@ -70,20 +72,21 @@ pub(super) fn read(
         reader.refusal("network_mode", message)
     })?;
     let services = workload.services.iter().map(|(key, list)| service(reader, key, list));
-    let services = services.collect::<Result<Vec<_>, _>>()?;
+    let services = services.collect::<Result<_, _>>()?;
     let locality = workload.locality.unwrap_or_default();
     let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+    let waypoint = workload.waypoint.iter().map(|it| reader.waypoint("waypoint", it, 1));
     let policies = workload.authorization_policies.iter().map(|name| policy_name(reader, name));
     let policies = policies.collect::<Result<_, _>>()?;
-    let details = details.unwrap_or_default();
-    let default_account = if details.has_no_service_account { "" } else { "default" };
+    let is_known = details.as_ref().is_none_or(|details| !details.has_no_service_account);
+    let default_account = if is_known { "default" } else { "" };
     Ok(WorkloadFacts {
-        uid_prefix,
-        name,
+        uid_prefix: uid_prefix.into(),
+        name: Arc::new(name),
         addresses,
         uses_host_network: network_mode == wire::NetworkMode::HostNetwork,
-        hostname: workload.hostname,
-        topology: Topology {
+        hostname: workload.hostname.into(),
+        topology: Arc::new(Topology {
             locality: Locality {
                 region: locality.region,
                 zone: locality.zone,
@@ -92,13 +95,14 @@ pub(super) fn read(
             node: workload.node,
             network: workload.network,
             cluster: workload.cluster_id,
-        },
-        service_account: or(workload.service_account, default_account),
+        }),
+        service_account: or(workload.service_account, default_account).into(),
         is_healthy,
         weight: workload.capacity.unwrap_or(1),
         services,
         policies,
-        details,
+        waypoints: waypoint.collect::<Result<_, _>>()?,
+        details: details.map(Box::new),
         findings,
     })
 }
@@ -143,13 +147,6 @@ fn findings(reader: &Reader<'_>, workload: &wire::Workload) -> Vec<Finding> {
     let mut without_effect = |field, message: String| {
         findings.push(reader.without_effect(field, message));
     };
-    if let Some(waypoint) = &workload.waypoint {
-        let name = gateway_text(waypoint);
-        without_effect(
-            "waypoint",
-            format!("connections do not go by way of {name}: its rules are not applied"),
-        );
-    }
     if let Some(gateway) = &workload.network_gateway {
         let name = gateway_text(gateway);
         without_effect("network_gateway", format!("connections do not go by way of {name}"));

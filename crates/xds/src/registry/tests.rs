@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use model::{LoadBalancing, Locality};
 
 use super::*;
-use crate::details::EndpointDetails;
 
 const DOMAIN: &str = "cluster.local";
 
@@ -27,27 +26,29 @@ fn service(name: &str) -> Change<AddressFacts> {
         load_balancing: LoadBalancing::default(),
         allows_unhealthy: false,
         families: (true, true),
+        waypoints: Arc::default(),
         details: None,
         findings: vec![],
     };
-    Change::Set(format!("shop/{name}"), AddressFacts::Service(facts))
+    Change::Set(format!("shop/{name}").into(), AddressFacts::Service(facts.into()))
 }
 
 fn pod_facts(name: &str, last: u8, services: &[&str]) -> WorkloadFacts {
     let ports: Ports = [(80, 9000)].into();
     WorkloadFacts {
         uid_prefix: "c1//Pod".into(),
-        name: WorkloadName::new("shop", name),
-        addresses: vec![[10, 0, 0, last].into()],
-        hostname: String::new(),
+        name: Arc::new(WorkloadName::new("shop", name)),
+        addresses: [[10, 0, 0, last].into()].into(),
+        hostname: "".into(),
         uses_host_network: false,
-        topology: Topology { locality: Locality::parse("eu/a"), ..Topology::default() },
+        topology: Topology { locality: Locality::parse("eu/a"), ..Topology::default() }.into(),
         service_account: "default".into(),
         is_healthy: true,
         weight: 1,
         services: services.iter().map(|name| (host(name), ports.clone())).collect(),
         policies: Arc::default(),
-        details: EndpointDetails::default(),
+        waypoints: Arc::default(),
+        details: None,
         findings: vec![],
     }
 }
@@ -64,11 +65,11 @@ fn changed_pod(
 ) -> Change<AddressFacts> {
     let mut facts = pod_facts(name, last, services);
     change(&mut facts);
-    Change::Set(format!("c1//Pod/shop/{name}"), AddressFacts::Workload(facts))
+    Change::Set(format!("c1//Pod/shop/{name}").into(), AddressFacts::Workload(facts.into()))
 }
 
 fn gone(name: &str) -> Change<AddressFacts> {
-    Change::Removed(format!("c1//Pod/shop/{name}"))
+    Change::Removed(format!("c1//Pod/shop/{name}").into())
 }
 
 /// Last byte of the address, and health, of each endpoint of `web`.
@@ -133,9 +134,11 @@ fn health_network_and_names_decide_what_an_endpoint_is() {
     registry.update(vec![
         service("web"),
         changed_pod("sick", 1, &["web"], |pod| pod.is_healthy = false),
-        changed_pod("far", 2, &["web"], |pod| pod.topology.network = "other".into()),
+        changed_pod("far", 2, &["web"], |pod| {
+            Arc::make_mut(&mut pod.topology).network = "other".into();
+        }),
         changed_pod("named", 3, &["web"], |pod| {
-            pod.addresses.clear();
+            pod.addresses = Box::default();
             pod.hostname = "db.example.com".into();
         }),
     ]);
@@ -160,7 +163,7 @@ fn a_service_that_allows_all_takes_its_unhealthy_endpoints() {
         Change::Set(name, AddressFacts::Service(facts)),
         changed_pod("sick", 1, &["web"], |pod| {
             pod.is_healthy = false;
-            pod.addresses.push(v6);
+            pod.addresses = [pod.addresses[0], v6].into();
         }),
     ]);
     assert_eq!(endpoints(&registry), [(9, Health::Healthy)], "and only of its families");

@@ -2,7 +2,7 @@
 
 use runtime::api::{
     ConfigStatus, Connections, ControlPlaneStatus, Counter, DnsCapture, DnsQueries, DnsStatus,
-    HostStatus, LinkInfo,
+    EnrolmentOrigin, HostStatus, LinkInfo,
 };
 
 use super::*;
@@ -65,6 +65,7 @@ fn healthy() -> Status {
             }],
             problems: vec![],
         },
+        kubernetes: None,
     }
 }
 
@@ -78,6 +79,9 @@ fn a_healthy_daemon_fills_the_page() {
             inode: 1,
             dns: DnsCapture::Auto,
             resolvers: vec![[10, 96, 0, 10].into()],
+            origin: EnrolmentOrigin::Cni,
+            pod_uid: Some("u-1".into()),
+            sandbox: None,
         },
         Enrolment {
             netns_cookie: 7,
@@ -99,9 +103,9 @@ connections: 9 opened, 1 refused, 8 closed
 bytes:       100 sent, 2000 received
 dns:         1 namespaces, 3 names; queries: 6 answered, 0 cached, 2 forwarded, 0 failed, 1 malformed
 
-NETNS            COOKIE   WORKLOAD     RESOLVERS
-/run/netns/a     4096     shop/web-1   10.96.0.10
-/proc/9/ns/net   7        -            off
+NETNS            COOKIE   WORKLOAD     ORIGIN   RESOLVERS
+/run/netns/a     4096     shop/web-1   cni      10.96.0.10
+/proc/9/ns/net   7        -            hand     off
 
 HOST              ADDRESSES             LAST_FAILURE
 api.example.com   192.0.2.1,192.0.2.2   no resolver answered
@@ -172,4 +176,31 @@ fn a_control_plane_has_a_line_and_its_last_error() {
     plane.connected = true;
     status.config.control_plane = Some(plane);
     assert!(render(&status, &[]).contains("xds:         connected; 3 attempts"));
+}
+
+#[test]
+fn a_daemon_that_looks_at_a_cluster_says_what_it_sees() {
+    let cni = CniStatus {
+        enrolled: 5,
+        left_alone: 2,
+        let_go: vec![("daemon_away".into(), 3)],
+        ..CniStatus::default()
+    };
+    let mut kubernetes =
+        KubernetesStatus { pods: 7, wanted: 5, missing: 1, cni, ..Default::default() };
+    kubernetes.problems = vec!["pod shop/web: the map is full".into()];
+    let page = |kubernetes: &KubernetesStatus| {
+        render(&Status { kubernetes: Some(kubernetes.clone()), ..healthy() }, &[])
+    };
+    let before = page(&kubernetes);
+    for line in [
+        "kubernetes:  pods are not known yet, enrolled is who was before; the API server does not answer",
+        "cni:         5 enrolled, 2 left alone, 0 undecided, 0 failed, 3 let go (daemon_away)",
+        "PODS THAT ARE NOT ENROLLED\n  pod shop/web: the map is full",
+    ] {
+        assert!(before.contains(line), "{line} is not in\n{before}");
+    }
+    (kubernetes.complete, kubernetes.connected) = (true, true);
+    let line = "kubernetes:  7 pods, 5 of the mesh, 1 of those not found\n";
+    assert!(page(&kubernetes).contains(line), "{}", page(&kubernetes));
 }

@@ -48,7 +48,7 @@ impl Bench {
             Datapath::load(Config { bpf_fs, cgroup, limits: LIMITS }).expect("the programs load");
         datapath.attach().expect("the programs attach");
         let cookie = client.run(crate::netns_cookie).expect("a cookie");
-        datapath.maps().enrol(cookie, 0).expect("an enrolment");
+        datapath.maps().enrol(cookie, 0, 0).expect("an enrolment");
         Self { client, server, cookie, datapath, _scene: scene }
     }
 

@@ -4,6 +4,7 @@ mod affected;
 mod allocation;
 mod outside;
 mod reuse;
+mod waypoints;
 
 use std::sync::Arc;
 

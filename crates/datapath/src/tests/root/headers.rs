@@ -1,0 +1,172 @@
+//! The header to a waypoint, when the daemon and the client both want to send it: real sockets in
+//! namespaces.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::{HeaderWait, waypoint};
+use model::{Waypoint, WaypointTarget};
+use testkit::{Pod, Scene, wait_until};
+
+use super::*;
+use crate::{HeaderReader, HeaderSender, Outcome};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const VIP: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 1)), 80);
+
+/// A client in the mesh, and a pod that is the waypoint of the service at [`VIP`].
+struct Bench {
+    client: Pod,
+    waypoint: Pod,
+    listener: TcpListener,
+    waits: HeaderReader,
+    datapath: Datapath,
+    _scene: Scene,
+}
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        let mut scene = Scene::new(name);
+        let (client, waypoint) = (scene.pod("client"), scene.pod("waypoint"));
+        let (bpf_fs, cgroup) = (scene.bpffs().path().into(), scene.cgroup().path().into());
+        let mut datapath =
+            Datapath::load(Config { bpf_fs, cgroup, limits: LIMITS }).expect("the programs load");
+        let change = Layout::new(LIMITS).change_to(&image(services_by(waypoint.v4.into())));
+        datapath.maps().apply(&change.writes).expect("the writes apply");
+        datapath.attach().expect("the programs attach");
+        let cookie = client.run(crate::netns_cookie).expect("a cookie");
+        datapath.maps().enrol(cookie, 0, 0).expect("an enrolment");
+        let listener = waypoint.run(|| TcpListener::bind(("::", waypoint::PORT))).expect("a port");
+        let waits = HeaderReader::new(datapath.maps()).expect("the ring");
+        Self { client, waypoint, listener, waits, datapath, _scene: scene }
+    }
+
+    /// A connection by the waypoint: the client's end, the waypoint's end, and what the ring says.
+    fn connect(&mut self) -> (TcpStream, TcpStream, HeaderWait) {
+        let ours = self.client.run(|| TcpStream::connect(VIP)).expect("connected");
+        let (theirs, _) = self.listener.accept().expect("accepted");
+        theirs.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        let wait = wait_until("the ring to say so", PATIENCE, || {
+            self.waits.next_batch(Duration::ZERO).pop().ok_or("nothing")
+        });
+        (ours, theirs, wait)
+    }
+
+    /// What the daemon does for a client that is silent.
+    fn send(&self, wait: HeaderWait) -> Vec<Outcome> {
+        let sender = HeaderSender::new(Arc::clone(self.datapath.maps())).expect("a sender");
+        let outcomes = sender.send(&[wait]).expect("the maps are read");
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    /// As the daemon's thread at the moment of sending, whatever it knew before.
+    fn force(&self, client: &TcpStream) -> std::io::Result<usize> {
+        let _sender = HeaderSender::new(Arc::clone(self.datapath.maps())).expect("a sender");
+        sys::send_through_program(client.as_fd(), &waypoint::header(VIP))
+    }
+
+    /// How many sockets meet the program.
+    fn watched(&self) -> usize {
+        self.datapath.maps().waypoint_socket_count()
+    }
+}
+
+/// `s1` at [`VIP`], by `s2`, whose only endpoint is this one.
+fn services_by(waypoint: IpAddr) -> Vec<Service> {
+    let mut web = service(1, [80].into(), vec![(1, true, 1)], false);
+    let target = WaypointTarget::Service(ServiceName::new("ns", "s2"));
+    web.waypoints = [Waypoint { target, hbone_port: 15_008, weight: 1 }].into();
+    let mut other = service(2, [15_008].into(), vec![(1, true, 1)], false);
+    other.endpoints[0].address = waypoint;
+    vec![web, other]
+}
+
+fn read(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).expect("so many bytes");
+    bytes
+}
+
+/// Everything that is left, once the client has ended the connection.
+fn rest(ours: TcpStream, theirs: &mut TcpStream) -> Vec<u8> {
+    drop(ours);
+    let mut bytes = Vec::new();
+    theirs.read_to_end(&mut bytes).expect("the end");
+    bytes
+}
+
+#[test]
+fn the_header_for_a_silent_client_comes_once_and_its_own_bytes_follow_bare() {
+    let mut bench = Bench::new("header_silent");
+    let (mut ours, mut theirs, wait) = bench.connect();
+    assert!(matches!(bench.send(wait)[..], [Outcome::Sent]));
+    assert_eq!(read(&mut theirs, waypoint::HEADER_V4_BYTES), waypoint::header(VIP));
+    ours.write_all(b"hello").expect("sent");
+    assert!(bench.send(wait).is_empty(), "nothing waits any more");
+    assert_eq!(rest(ours, &mut theirs), b"hello");
+}
+
+#[test]
+fn a_header_that_comes_after_the_clients_first_bytes_is_dropped() {
+    let mut bench = Bench::new("header_late");
+    let (mut ours, mut theirs, _) = bench.connect();
+    // Nothing is acknowledged from here on, so the socket goes on meeting the program.
+    let link = |state: &str| {
+        let mut command = bench.waypoint.command("ip");
+        let done = command.args(["link", "set", "dev", "eth0", state]).status();
+        assert!(done.expect("ip runs").success());
+    };
+    link("down");
+    ours.write_all(b"hello").expect("queued");
+    assert_eq!(bench.watched(), 1);
+    let error = bench.force(&ours).expect_err("the program drops it");
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    link("up");
+    let mut expected = waypoint::header(VIP);
+    expected.extend(b"hello");
+    assert_eq!(read(&mut theirs, expected.len()), expected);
+    assert_eq!(rest(ours, &mut theirs), b"");
+}
+
+#[test]
+fn a_header_for_a_socket_that_no_program_looks_at_any_more_is_refused_by_tcp_itself() {
+    let mut bench = Bench::new("header_gone");
+    let (mut ours, mut theirs, _) = bench.connect();
+    ours.write_all(b"hello").expect("sent");
+    read(&mut theirs, waypoint::HEADER_V4_BYTES + 5);
+    wait_until("the socket to be an ordinary one", PATIENCE, || bench.watched() == 0);
+    let error = bench.force(&ours).expect_err("nothing goes out behind the program's back");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    ours.write_all(b"again").expect("sent");
+    assert_eq!(rest(ours, &mut theirs), b"again");
+}
+
+#[test]
+fn bytes_that_look_like_the_header_are_the_clients_own() {
+    let mut bench = Bench::new("header_twin");
+    let (mut ours, mut theirs, _) = bench.connect();
+    let header = waypoint::header(VIP);
+    ours.write_all(&header).expect("sent");
+    assert_eq!(read(&mut theirs, header.len()), header);
+    assert_eq!(rest(ours, &mut theirs), header, "behind the header that was put before them");
+}
+
+#[test]
+fn a_socket_that_another_process_has_is_not_found_and_not_guessed() {
+    let mut bench = Bench::new("header_lost");
+    let (ours, mut theirs, mut wait) = bench.connect();
+    wait.inode += 1;
+    let outcomes = bench.send(wait);
+    assert!(
+        matches!(&outcomes[..], [Outcome::Failed(error)] if error.kind() == ErrorKind::NotFound)
+    );
+    assert_eq!(rest(ours, &mut theirs), b"");
+    drop(theirs);
+    wait_until("it to be counted", PATIENCE, || {
+        let reasons = bench.datapath.maps().reasons().expect("counters");
+        reasons.contains(&(Reason::WaypointHeaderUnsent, 1))
+    });
+}

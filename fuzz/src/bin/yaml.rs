@@ -1,0 +1,4 @@
+//! libFuzzer's loop around [`fuzz::yaml`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::yaml(bytes));
