@@ -40,6 +40,11 @@ pub fn install(world: &mut World) {
 
 /// A pod with every server and an agent.
 pub fn pod(namespace: &str, name: &str, app: &str, node: u8) -> String {
+    pod_with(namespace, name, &format!("{{app: {app}, version: {name}}}"), node)
+}
+
+/// As [`pod`], with labels as YAML has them.
+pub fn pod_with(namespace: &str, name: &str, labels: &str, node: u8) -> String {
     format!(
         "---
 apiVersion: v1
@@ -47,7 +52,7 @@ kind: Pod
 metadata:
   name: {name}
   namespace: {namespace}
-  labels: {{app: {app}, version: {name}}}
+  labels: {labels}
 spec:
   nodeSelector: {{{NODE_LABEL}: '{node}'}}
   terminationGracePeriodSeconds: 1

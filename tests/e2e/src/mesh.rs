@@ -12,6 +12,8 @@ use testkit::{binary, wait_until};
 
 use crate::pod::Pod;
 
+/// What an operator applies.
+const DEPLOYED: &str = include_str!("../../../deploy/yaml/kmesh.yaml");
 const NAMESPACE: &str = "kmesh-system";
 const IMAGE: &str = "docker.io/kmesh/kmesh:e2e";
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -150,81 +152,26 @@ fn processes(name: &str) -> Vec<u32> {
     named.collect()
 }
 
-/// Without kube-proxy, a daemon on the node's network reaches no cluster IP: it is told where the API server
-/// and istiod are.
+/// As it is deployed, with what is particular to this cluster. Without kube-proxy, a daemon on the node's
+/// network reaches no cluster IP: it is told where the API server and istiod are.
+#[track_caller]
 fn manifest(cluster: &Cluster) -> String {
     let first = cluster.nodes[0].v4;
-    format!(
-        "apiVersion: v1
-kind: Namespace
-metadata: {{name: {NAMESPACE}}}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: kmesh, namespace: {NAMESPACE}}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {{name: kmesh}}
-rules:
-- {{apiGroups: [''], resources: [pods, namespaces, nodes], verbs: [get, list, watch]}}
-- {{apiGroups: [''], resources: [pods], verbs: [patch]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {{name: kmesh}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kmesh}}
-subjects: [{{kind: ServiceAccount, name: kmesh, namespace: {NAMESPACE}}}]
----
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {{name: kmesh, namespace: {NAMESPACE}}}
-spec:
-  selector: {{matchLabels: {{app: kmesh}}}}
-  template:
-    metadata: {{labels: {{app: kmesh}}}}
-    spec:
-      serviceAccountName: kmesh
-      hostNetwork: true
-      hostPID: true
-      terminationGracePeriodSeconds: 5
-      tolerations: [{{operator: Exists}}]
-      containers:
-      - name: kmesh
-        image: {IMAGE}
-        imagePullPolicy: Never
-        args: [--cgroup2-path=/host/cgroup/unified]
-        securityContext: {{privileged: true}}
-        env:
-        - {{name: XDS_ADDRESS, value: 'https://{first}:{XDS_PORT}'}}
-        - {{name: XDS_SERVER_NAME, value: {SERVER_NAME}}}
-        - {{name: KUBERNETES_SERVICE_HOST, value: '{first}'}}
-        - {{name: KUBERNETES_SERVICE_PORT, value: '{API_PORT}'}}
-        - {{name: NODE_NAME, valueFrom: {{fieldRef: {{fieldPath: spec.nodeName}}}}}}
-        - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
-        - {{name: POD_NAMESPACE, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}
-        - {{name: INSTANCE_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
-        readinessProbe: {{httpGet: {{host: 127.0.0.1, port: 15200, path: /debug/ready}}, periodSeconds: 1}}
-        volumeMounts:
-        - {{name: bpf, mountPath: /sys/fs/bpf}}
-        - {{name: cgroup, mountPath: /host/cgroup}}
-        - {{name: run, mountPath: /run/kmesh}}
-        - {{name: cni-configuration, mountPath: /etc/cni/net.d}}
-        - {{name: cni-plugins, mountPath: /opt/cni/bin}}
-        - {{name: netns, mountPath: /run/netns, mountPropagation: HostToContainer}}
-        - {{name: root-cert, mountPath: /var/run/secrets/istio}}
-        - {{name: token, mountPath: /var/run/secrets/tokens}}
-      volumes:
-      - {{name: bpf, hostPath: {{path: /sys/fs/bpf}}}}
-      - {{name: cgroup, hostPath: {{path: /sys/fs/cgroup}}}}
-      - {{name: run, hostPath: {{path: /run/kmesh, type: DirectoryOrCreate}}}}
-      - {{name: cni-configuration, hostPath: {{path: /etc/cni/net.d}}}}
-      - {{name: cni-plugins, hostPath: {{path: /opt/cni/bin}}}}
-      - {{name: netns, hostPath: {{path: /run/netns, type: DirectoryOrCreate}}}}
-      - {{name: root-cert, configMap: {{name: istio-ca-root-cert}}}}
-      - name: token
-        projected:
-          sources: [{{serviceAccountToken: {{path: istio-token, audience: istio-ca, expirationSeconds: 43200}}}}]
+    let more = format!(
+        "env:
+            - {{name: XDS_SERVER_NAME, value: {SERVER_NAME}}}
+            - {{name: KUBERNETES_SERVICE_HOST, value: '{first}'}}
+            - {{name: KUBERNETES_SERVICE_PORT, value: '{API_PORT}'}}
 "
-    )
+    );
+    let changes = [
+        ("image: kmesh:latest", format!("image: {IMAGE}")),
+        ("imagePullPolicy: IfNotPresent", "imagePullPolicy: Never".to_owned()),
+        ("value: istiod.istio-system.svc:15012", format!("value: {first}:{XDS_PORT}")),
+        ("env:\n", more),
+    ];
+    changes.iter().fold(DEPLOYED.to_owned(), |text, (from, to)| {
+        assert_eq!(text.matches(from).count(), 1, "{from:?} in deploy/yaml/kmesh.yaml");
+        text.replace(from, to)
+    })
 }

@@ -9,6 +9,7 @@ mod names;
 mod probes;
 mod services;
 mod telemetry;
+mod waypoints;
 
 use e2e::world::World;
 
@@ -105,6 +106,14 @@ pub fn all() -> Vec<Scene> {
         scenes!(telemetry:
             |
             connections_and_bytes_are_counted,
+        ),
+        scenes!(waypoints:
+            |
+            a_waypoint_of_a_service_comes_and_goes_under_load,
+            a_waypoint_of_a_service_wins_over_that_of_its_namespace,
+            a_waypoint_of_a_pod_comes_and_goes,
+            a_client_that_waits_for_the_server_gets_through,
+            without_its_waypoint_a_service_is_refused_and_never_reached_past_it,
         ),
         scenes!(control_plane:
             |

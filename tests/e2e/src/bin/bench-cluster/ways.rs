@@ -1,45 +1,20 @@
-//! `cargo xtask bench cluster`: pod to ClusterIP in the real cluster, through the mesh, through kube-proxy in
-//! nftables mode, and to the pod's own address without either. Interleaved in one run, printed as ratios.
-#![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a bench that meets something unexpected stops there"
-)]
+//! From a pod to a ClusterIP: through the mesh, through kube-proxy in nftables mode, and to the pod's own
+//! address without either, interleaved.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::Parser;
-use cluster::NODE_LABEL;
-use cluster::Node;
 use cluster::app::Request;
 use cluster::image::IMAGE;
+use cluster::{NODE_LABEL, Node};
 use e2e::pod::Pod;
 use e2e::world::{PATIENCE, World};
 use testkit::{table, wait_until};
 
+use crate::Arguments;
+
 /// Where the server is, and one client in the mesh and one outside of it.
 const NAMESPACE: &str = "bench";
 const PORT: u16 = 80;
-
-#[derive(Parser)]
-#[command(name = "bench-cluster", about = "Requests and connects per second in a real cluster")]
-struct Arguments {
-    /// How often each way is measured
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
-    /// How long one measurement takes, in milliseconds
-    #[arg(long, default_value_t = 2000)]
-    duration_ms: u64,
-    /// Clients at once
-    #[arg(long, default_value_t = 4)]
-    threads: u32,
-    /// Where the logs of every component go
-    #[arg(long, default_value = "target/e2e-logs")]
-    logs: PathBuf,
-}
 
 /// A way from a pod to the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,11 +39,9 @@ impl Way {
     }
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    std::fs::create_dir_all(&arguments.logs).unwrap();
-    let world = World::start(&arguments.logs.canonicalize().unwrap());
-    let bench = Bench::set_up(&world);
+/// Prints the ratios, and returns whether they hold.
+pub fn run(world: &World, arguments: &Arguments) -> bool {
+    let bench = Bench::set_up(world);
     let Arguments { rounds, duration_ms, threads, .. } = arguments;
     println!(
         "\npod to one nginx on the same node, {rounds} rounds of {duration_ms} ms, {threads} clients; \
@@ -76,9 +49,9 @@ fn main() -> ExitCode {
     );
     let mut good = true;
     for (what, connects, bound) in [("requests/s", false, 0.98), ("connects/s", true, 0.95)] {
-        good &= judge(what, bound, &bench.measure(&arguments, connects));
+        good &= judge(what, bound, &bench.measure(arguments, connects));
     }
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    good
 }
 
 /// Prints the ratios, and returns whether they hold.
