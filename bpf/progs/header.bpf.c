@@ -86,6 +86,10 @@ static __always_inline bool is_header(struct sk_msg_md *msg, const struct socket
 	return address_is_v4(&meta->original_address) ? equals_v4(msg, meta) : equals_v6(msg, meta);
 }
 
+/*
+ * The entry is this socket's, though there is no helper here that would tell its cookie: only sockets
+ * with an entry get into waypoint_sockets, and the entry stays until TCP is at its end.
+ */
 SEC("sk_msg")
 int kmesh_header(struct sk_msg_md *msg)
 {

@@ -133,7 +133,7 @@ fn status_and_version_cover_the_daemon() {
     assert!(version.ends_with("kmesh-daemon version: 9.9.9 (1 daemon)\n"), "{version}");
     let status = status.as_deref().expect("status");
     assert!(status.contains(
-        "\n\nNETNS          COOKIE   WORKLOAD   RESOLVERS\n/run/netns/a   4        -          -\n"
+        "\n\nNETNS          COOKIE   WORKLOAD   ORIGIN   RESOLVERS\n/run/netns/a   4        -          hand     -\n"
     ));
     let json: serde_json::Value =
         serde_json::from_str(status_json.as_deref().expect("status")).expect("JSON");

@@ -273,7 +273,7 @@ impl Group<'_> {
         let told: BTreeSet<IpAddr> = self.endpoints.iter().map(|it| it.address).collect();
         // By transport, ports are an endpoint's own business.
         is_same_for_transports(&first.target_ports)
-            && self.endpoints.iter().all(|it| same(it))
+            && self.endpoints.iter().all(same)
             && own == told
             && own.len() == self.endpoints.len()
     }

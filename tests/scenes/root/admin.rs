@@ -136,7 +136,7 @@ fn kmeshctl_shows_version_status_and_dumps_as_tables() {
     assert_has(&status, &["PROBLEMS IN THE CONFIGURATION\n  error: bad.yaml document 1: "]);
     assert_has(&status, &["default/client", path_of(&bench), "no_endpoint", "kmesh_connect4"]);
     for heading in [
-        vec!["NETNS", "COOKIE", "WORKLOAD", "RESOLVERS"],
+        vec!["NETNS", "COOKIE", "WORKLOAD", "ORIGIN", "RESOLVERS"],
         vec!["REASON", "OUTCOME", "COUNT", "MEANING"],
         vec!["MAP", "ENTRIES", "MAX", "FILL", "BYTES"],
         vec!["LINK", "ID", "PINNED"],

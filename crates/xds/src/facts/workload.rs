@@ -151,10 +151,10 @@ fn findings(reader: &Reader<'_>, workload: &wire::Workload) -> Vec<Finding> {
         let name = gateway_text(gateway);
         without_effect("network_gateway", format!("connections do not go by way of {name}"));
     }
-    if let Some(tunnel) = &workload.application_tunnel {
-        if tunnel.protocol() != wire::application_tunnel::Protocol::None {
-            without_effect("application_tunnel", "connections are made without it".to_owned());
-        }
+    if let Some(tunnel) = &workload.application_tunnel
+        && tunnel.protocol() != wire::application_tunnel::Protocol::None
+    {
+        without_effect("application_tunnel", "connections are made without it".to_owned());
     }
     for extension in workload.extensions.iter().filter(|it| it.name != details::ENDPOINT) {
         without_effect("extensions", format!("{} is not known here", extension.name));

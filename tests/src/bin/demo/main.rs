@@ -3,6 +3,7 @@
 
 mod curl;
 mod keep;
+mod nodes;
 mod outage;
 mod probe;
 mod screen;

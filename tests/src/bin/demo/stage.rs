@@ -9,8 +9,10 @@ use testkit::{Daemon, Ident, Nginx, Pod, Scene};
 use crate::screen::{print, short};
 use crate::shop;
 
-const SCENE: &str = "demo";
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// Of everything that is made, so that it is found again.
+pub const SCENE: &str = "demo";
+/// How long a daemon may take to start.
+pub const READY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The pods and the processes in them.
 pub struct Stage {

@@ -10,7 +10,7 @@ use testkit::{Interrupt, wait_until, within_sigma};
 use crate::curl::{self, Answers};
 use crate::screen::{mebibytes, print, say, short, step, table};
 use crate::stage::Stage;
-use crate::{keep, outage, probe, shop, stage};
+use crate::{keep, nodes, outage, probe, shop, stage};
 
 /// Requests to each address of the service.
 const REQUESTS: u64 = 500;
@@ -40,6 +40,8 @@ pub fn tell(keep: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
     live_change(&stage)?;
     interrupt.check()?;
     kernel_report(&stage);
+    nodes::tell(&stage, interrupt)?;
+    interrupt.check()?;
     outage::tell(&mut stage, interrupt)?;
     if keep {
         keep::invite(&stage)?;
