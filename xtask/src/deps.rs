@@ -62,7 +62,7 @@ const NEEDS: &[Need] = &[
     need("util-linux", "enters network namespaces (nsenter)", Program("nsenter")),
     need("nginx-light", "the server of the demo and the benches", Program("nginx")),
     need("curl", "the client of the demo", Program("curl")),
-    need("openssl", "certificates of the scenes about TLS", Program("openssl")),
+    need("openssl", "certificates and keys of the tests", Program("openssl")),
     need("dnsmasq-base", "the resolver of the scenes about DNS", Program("dnsmasq")),
     need("bind9-dnsutils", "the client of the scenes about DNS (dig)", Program("dig")),
     need("wrk", "the load of the benches", Program("wrk")),
@@ -73,7 +73,6 @@ const NEEDS: &[Need] = &[
     cluster("containerd", "runs the pods", Program("containerd")),
     cluster("runc", "runs their containers", Program("runc")),
     cluster("containernetworking-plugins", "the pods' network", File("/usr/lib/cni/bridge")),
-    cluster("openssl", "makes the key of service accounts", Program("openssl")),
     cluster("binutils", "makes programs small for images (strip)", Program("strip")),
     vm("debian-archive-keyring", "the keys that their packages are signed with", File(KEYRING)),
 ];

@@ -59,7 +59,7 @@ pub(crate) fn of_processes(name: &str) -> String {
     if is_unified() { format!("{name}/{LEAF}") } else { name.to_owned() }
 }
 
-/// Removes the node's groups, with all below them. Its processes are dead or dying.
+/// Removes the node's groups, with all below them. Its processes are dying.
 pub(crate) fn remove(name: &str) -> Result<(), String> {
     for hierarchy in hierarchies().map_err(|e| e.to_string())? {
         let group = hierarchy.join(name);
@@ -71,6 +71,22 @@ pub(crate) fn remove(name: &str) -> Result<(), String> {
         })?;
     }
     Ok(())
+}
+
+/// Kills every process of the node, from outside.
+pub(crate) fn kill(name: &str) -> io::Result<()> {
+    std::fs::write(second_version().join(name).join("cgroup.kill"), "1")
+}
+
+/// Kills every process of the node, the caller with them, from inside: the node is all that it sees.
+pub(crate) fn kill_own() -> io::Result<()> {
+    std::fs::write(second_version().join("cgroup.kill"), "1")
+}
+
+/// The hierarchy that can kill; each process is in it.
+fn second_version() -> PathBuf {
+    let mounts = Path::new(MOUNTS);
+    if is_unified() { mounts.to_owned() } else { mounts.join("unified") }
 }
 
 fn remove_tree(group: &Path) -> io::Result<()> {

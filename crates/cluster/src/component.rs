@@ -41,8 +41,7 @@ impl Component {
     /// Asks it to end, and ends it where it does not.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // The whole group: the first process is the one that entered the node for it.
-            child.terminate_group(STOP_DEADLINE);
+            let _ = child.terminate(STOP_DEADLINE);
         }
     }
 

@@ -1,9 +1,10 @@
 //! A real Kubernetes of two nodes and a real istiod on one machine, for end-to-end tests and benches.
 //!
-//! A node is a set of namespaces: network, mounts, processes, host name and cgroups. Inside it, paths are
+//! A node is a set of namespaces: network, mounts, host name and cgroups. Inside it, paths are
 //! those of production (`/etc/cni/net.d`, `/opt/cni/bin`, `/var/lib/kubelet`, `/run`, `/sys/fs/bpf`), and
-//! none of them is the host's. The process with number 1 in it ends when its maker does, however that
-//! ends; the kernel then ends everything else of the node and takes its mounts and its network away.
+//! none of them is the host's. The node's first
+//! process ends when its maker does, however that ends, and kills every process in the node's cgroup; mounts and
+//! network go with the last of them.
 //!
 //! A failure of the bench is a failure of the test: functions here panic, with what was being done and
 //! what to do about it.

@@ -6,14 +6,11 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
-use testkit::{binary, output, wait_until};
+use testkit::{binary, output};
 
 use crate::{cgroups, node_init};
-
-const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A node without anything running in it yet. All of it goes on Drop, and when this process dies.
 #[derive(Debug)]
@@ -28,10 +25,8 @@ pub struct Node {
     pub index: u8,
     folder: PathBuf,
     cgroup: String,
-    /// `unshare`, which waits for PID 1 of the node. Its standard input is the node's life line.
+    /// The node's first process. Its standard input is the node's life line.
     child: Child,
-    /// PID 1 of the node, in our numbers.
-    pid: u32,
 }
 
 impl Node {
@@ -49,24 +44,14 @@ impl Node {
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         assert_eq!(line.trim(), node_init::READY, "{name} did not start; it said why above");
-        let pid = first_child(child.id());
         let (v4, v6) = (Ipv4Addr::new(10, 99, 0, index), link_v6(index));
-        Self {
-            name,
-            v4,
-            v6,
-            index,
-            folder: folder.to_owned(),
-            cgroup: cgroup.to_owned(),
-            child,
-            pid,
-        }
+        Self { name, v4, v6, index, folder: folder.to_owned(), cgroup: cgroup.to_owned(), child }
     }
 
     /// `program` inside the node: its namespaces and its cgroups. The environment is the caller's.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(binary("cluster-node"));
-        command.arg("enter").arg(&self.cgroup).arg(self.pid.to_string()).arg(program);
+        command.arg("enter").arg(&self.cgroup).arg(self.pid().to_string()).arg(program);
         command
     }
 
@@ -102,12 +87,12 @@ impl Node {
 
     /// Its network namespace.
     pub fn netns(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/ns/net", self.pid))
+        PathBuf::from(format!("/proc/{}/ns/net", self.pid()))
     }
 
-    /// PID 1 of the node, in the numbers of the caller.
+    /// The node's first process.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.child.id()
     }
 
     /// Where the node's own files are, in the paths of the caller, who shares `/tmp` with it.
@@ -117,7 +102,7 @@ impl Node {
 
     /// A file of the node as the caller sees it.
     pub fn path(&self, inside: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{inside}", self.pid))
+        PathBuf::from(format!("/proc/{}/root{inside}", self.pid()))
     }
 
     /// Writes a file of the node.
@@ -139,8 +124,10 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // PID 1 takes the rest with it.
-        let _ = self.child.kill();
+        if let Err(e) = cgroups::kill(&self.cgroup) {
+            eprintln!("cluster: could not end the processes of {}: {e}", self.name);
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
         if let Err(e) = cgroups::remove(&self.cgroup) {
             eprintln!("cluster: could not remove the cgroups of {}: {e}", self.name);
@@ -150,13 +137,4 @@ impl Drop for Node {
 
 pub(crate) fn link_v6(index: u8) -> Ipv6Addr {
     Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, index.into())
-}
-
-#[track_caller]
-fn first_child(pid: u32) -> u32 {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    wait_until("PID 1 of the node", START_DEADLINE, || {
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        text.split_whitespace().next().and_then(|word| word.parse().ok())
-    })
 }

@@ -1,4 +1,4 @@
-//! The inside of a node: what the program `cluster-node` does before and as the process with number 1.
+//! The inside of a node: what the program `cluster-node` does before and as the node's first process.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -8,7 +8,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
-use nix::sys::wait::waitpid;
 
 use crate::cgroups;
 
@@ -16,34 +15,34 @@ use crate::cgroups;
 const LAYERED: [&str; 4] = ["/etc", "/opt", "/var/lib", "/var/log"];
 /// Folders that start empty.
 const EMPTY: [&str; 2] = ["/run", "/mnt"];
-/// What PID 1 says when everything is mounted.
+/// What the first process says when everything is mounted.
 pub const READY: &str = "ready";
 
-/// `launch CGROUP FOLDER NAME`: joins the cgroups, then becomes `unshare`, whose child is `init`.
+/// `launch CGROUP FOLDER NAME`: joins the cgroups, then becomes `unshare`, which becomes `init`.
 ///
 /// # Errors
 /// When a group cannot be joined, or there is no `unshare`.
 pub fn launch(cgroup: &str, folder: &Path, name: &str) -> Result<()> {
     cgroups::join(cgroup).context("join the node's cgroups")?;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--net", "--uts", "--cgroup", "--fork", "--mount-proc"]);
-    command.arg("--kill-child=KILL").arg(std::env::current_exe()?);
+    command.args(["--mount", "--net", "--uts", "--cgroup"]).arg(std::env::current_exe()?);
     command.arg("init").arg(folder).arg(name);
     Err(command.exec()).context("start unshare (package util-linux)")
 }
 
-/// `enter CGROUP PID PROGRAM ARGUMENTS`: runs a program inside the node whose PID 1 is `pid` out here.
+/// `enter CGROUP PID PROGRAM ARGUMENTS`: becomes a program inside the node whose first process is `pid`.
 ///
 /// # Errors
 /// When a group cannot be joined, or there is no `nsenter`.
 pub fn enter(cgroup: &str, pid: &str, program: &[OsString]) -> Result<()> {
     cgroups::join(&cgroups::of_processes(cgroup)).context("join the node's cgroups")?;
     let mut command = Command::new("nsenter");
-    command.args(["--target", pid, "--mount", "--pid", "--net", "--uts", "--cgroup", "--"]);
+    command.args(["--target", pid, "--mount", "--net", "--uts", "--cgroup", "--"]);
     Err(command.args(program).exec()).context("start nsenter (package util-linux)")
 }
 
-/// `init FOLDER NAME`: makes the node's mounts, says so, and buries orphans until standard input ends.
+/// `init FOLDER NAME`: makes the node's mounts, says so, and ends everything of the node when standard input
+/// ends.
 ///
 /// # Errors
 /// When something cannot be mounted.
@@ -64,11 +63,10 @@ pub fn init(folder: &Path, name: &str) -> Result<()> {
     }
     println!("{READY}");
     io::stdout().flush()?;
-    std::thread::spawn(bury_orphans);
     // The end of standard input is the end of whoever made the node.
     let mut rest = Vec::new();
     io::stdin().read_to_end(&mut rest)?;
-    Ok(())
+    cgroups::kill_own().context("end the processes of the node")
 }
 
 /// The node's network and its view of the cgroups; both are fixed when they are mounted.
@@ -121,15 +119,6 @@ fn mount_type(fstype: &str, path: &str, options: Option<&str>) -> Result<()> {
 fn set_propagation(path: &str, kind: MsFlags) -> Result<()> {
     mount(None::<&str>, path, None::<&str>, MsFlags::MS_REC | kind, None::<&str>)
         .with_context(|| format!("change the propagation of {path}"))
-}
-
-/// Without children `waitpid` fails at once, and it fails for nothing else.
-fn bury_orphans() {
-    loop {
-        if waitpid(None, None).is_err() {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-    }
 }
 
 /// The command line of `cluster-node`.

@@ -84,17 +84,6 @@ impl OwnChild {
         status
     }
 
-    /// SIGTERM to the whole group, and waits until it is empty; what is left at `deadline` is killed. For a
-    /// child that has only entered a namespace for the process that matters.
-    pub fn terminate_group(&mut self, deadline: Duration) {
-        let group = self.nix_pid();
-        // ESRCH only: nothing of the group is left.
-        let _ = killpg(group, Signal::SIGTERM);
-        let gone = || self.exited().is_some() && killpg(group, None).is_err();
-        let _ = try_until(deadline, gone);
-        self.kill();
-    }
-
     /// SIGKILL to the whole group, and waits for the child.
     pub fn kill(&mut self) {
         // ESRCH only: nothing of the group is left.

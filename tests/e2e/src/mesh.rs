@@ -167,6 +167,8 @@ fn manifest(cluster: &Cluster) -> String {
     let changes = [
         ("image: kmesh:latest", format!("image: {IMAGE}")),
         ("imagePullPolicy: IfNotPresent", "imagePullPolicy: Never".to_owned()),
+        // The cluster's DNS server has a cluster IP, too: names are looked up where the node does.
+        ("dnsPolicy: ClusterFirstWithHostNet", "dnsPolicy: Default".to_owned()),
         ("value: istiod.istio-system.svc:15012", format!("value: {first}:{XDS_PORT}")),
         ("env:\n", more),
     ];

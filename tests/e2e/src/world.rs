@@ -34,6 +34,10 @@ impl World {
         let kubectl =
             cluster.as_ref().map_or_else(Kubectl::of_env, |cluster| cluster.kubectl().clone());
         if cluster.is_none() {
+            println!(
+                "in the cluster of KUBECONFIG, {}",
+                kubectl.run(&["config", "current-context"]).trim()
+            );
             number_nodes(&kubectl);
         }
         let clock = Instant::now();

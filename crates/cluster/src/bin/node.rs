@@ -1,4 +1,4 @@
-//! `cluster-node`: the process with number 1 in a node of the test cluster, and the way into one.
+//! `cluster-node`: the first process of a node of the test cluster, and the way into one.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;

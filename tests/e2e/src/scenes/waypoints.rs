@@ -17,7 +17,7 @@ const GREETING: &str = "hello";
 const USE: &str = "istio.io/use-waypoint";
 const EVERY_MS: u64 = 4;
 
-/// A Gateway, and a pod that istiod's Service for it selects.
+/// A Gateway, the Service that istiod makes for it where its templates are installed, and a pod behind that.
 fn waypoint(name: &str, kind: &str) -> String {
     let labels = format!(
         "{{app: {name}, gateway.networking.k8s.io/gateway-name: {name}, \
@@ -31,6 +31,17 @@ metadata: {{name: {name}, namespace: {MESH}, labels: {{istio.io/waypoint-for: {k
 spec:
   gatewayClassName: istio-waypoint
   listeners: [{{name: mesh, port: 15008, protocol: HBONE}}]
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+  namespace: {MESH}
+  labels: {{gateway.istio.io/managed: istio.io-mesh-controller, gateway.networking.k8s.io/gateway-name: {name}}}
+spec:
+  ipFamilyPolicy: RequireDualStack
+  selector: {{gateway.networking.k8s.io/gateway-name: {name}}}
+  ports: [{{name: status-port, port: 15021}}, {{name: mesh, port: 15008, appProtocol: hbone}}]
 "
     ) + &fixture::pod_with(MESH, &format!("{name}-recorder"), &labels, 2)
 }

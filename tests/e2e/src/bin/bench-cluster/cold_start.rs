@@ -172,7 +172,7 @@ fn start_once(world: &World, arguments: &Arguments) -> (f64, u64) {
     let services = status["config"]["services"].as_u64().unwrap_or(0);
     assert!(services >= arguments.services.into(), "ready with {services} services");
     let resident = resident_mb(daemon.pid());
-    daemon.terminate_group(DEADLINE);
+    let _ = daemon.terminate(DEADLINE);
     node.must("rm", &["-rf", "/sys/fs/bpf/cold/kmesh", "/run/cold"]);
     println!("        {seconds:.2} s, {resident} MB");
     (seconds, resident)
@@ -184,11 +184,8 @@ fn kmeshctl(socket: &std::path::Path, arguments: &[&str]) -> Option<Value> {
     serde_json::from_slice(&done.stdout).ok()
 }
 
-/// Of the process that entered the node for `pid`, which is its only child.
 fn resident_mb(pid: u32) -> u64 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let child = children.split_whitespace().next().expect("the daemon").to_owned();
-    let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
 }
