@@ -4,12 +4,11 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use nix::libc::linger;
-use nix::sys::socket::{setsockopt, sockopt};
-
 use crate::client::PATIENCE;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: e2e\r\n\r\n";
+/// The server ends the connection, so that it is the one to remember the end: clients do not run out of ports.
+const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: e2e\r\nConnection: close\r\n\r\n";
 /// Longer than any answer.
 const ANSWER_BYTES_MAX: usize = 4096;
 
@@ -33,7 +32,7 @@ pub(crate) fn measure(
 fn many(to: SocketAddr, until: Instant) -> (u64, u64) {
     let (mut done, mut failed) = (0, 0);
     while Instant::now() < until {
-        match open(to).and_then(|mut stream| request(&mut stream)) {
+        match open(to).and_then(|mut stream| last_request(&mut stream)) {
             Ok(()) => done += 1,
             Err(_) => failed += 1,
         }
@@ -61,11 +60,16 @@ fn one(to: SocketAddr, until: Instant) -> (u64, u64) {
 
 fn open(to: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    // Ends with a reset: tens of thousands of connections that wait for their end would use up the ports.
-    setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
+}
+
+fn last_request(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(LAST_REQUEST)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    if is_whole(&answer) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// Answers are so short that they come in one piece, or nearly.
