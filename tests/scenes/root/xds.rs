@@ -5,3 +5,4 @@ mod control;
 mod fake;
 mod resources;
 mod stream;
+mod waypoints;
