@@ -46,7 +46,7 @@ pub struct ServiceDetails {
 }
 
 /// What the extension of a workload says.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EndpointDetails {
     /// As [`Health::Terminating`].
     pub is_terminating: bool,

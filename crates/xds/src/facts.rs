@@ -5,6 +5,7 @@ mod service;
 mod workload;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use model::{Policy, ServiceName, Waypoint, WaypointTarget};
 use prost::Message;
@@ -21,9 +22,9 @@ pub use workload::{Ports, WorkloadFacts};
 #[derive(Clone, Debug, PartialEq)]
 pub enum AddressFacts {
     /// A service.
-    Service(Box<ServiceFacts>),
+    Service(Arc<ServiceFacts>),
     /// A workload.
-    Workload(Box<WorkloadFacts>),
+    Workload(Arc<WorkloadFacts>),
 }
 
 /// Reads a resource of [`ADDRESS_TYPE`].

@@ -59,7 +59,7 @@ impl Update {
 #[derive(Debug)]
 pub struct Registry {
     options: Options,
-    resources: BTreeMap<Arc<str>, Arc<AddressFacts>>,
+    resources: BTreeMap<Arc<str>, AddressFacts>,
     /// Resources of the services of a name; the first of them counts.
     services: BTreeMap<ServiceName, Names>,
     /// Resources of the workloads that serve a service.
@@ -152,8 +152,9 @@ impl Registry {
         self.findings.remove(&name);
         let Some(mut facts) = facts else { return };
         let mut findings = match &mut facts {
-            AddressFacts::Service(service) => std::mem::take(&mut service.findings),
+            AddressFacts::Service(service) => std::mem::take(&mut Arc::make_mut(service).findings),
             AddressFacts::Workload(workload) => {
+                let workload = Arc::make_mut(workload);
                 self.shared.workload(workload);
                 std::mem::take(&mut workload.findings)
             }
@@ -163,7 +164,7 @@ impl Registry {
         if !findings.is_empty() {
             self.findings.insert(name.clone(), findings);
         }
-        self.resources.insert(name, Arc::new(facts));
+        self.resources.insert(name, facts);
     }
 
     /// Adds the resource to the indices, or removes it.
@@ -232,11 +233,11 @@ impl Registry {
     fn compile_service(&mut self, name: &ServiceName) {
         let first = self.services.get(name).and_then(Names::first);
         let facts = first.and_then(|resource| self.resources.get(resource).cloned());
-        let Some(AddressFacts::Service(facts)) = facts.as_deref() else {
+        let Some(AddressFacts::Service(facts)) = facts else {
             self.snapshot.services.remove(name);
             return;
         };
-        let service = Arc::new(self.service(facts));
+        let service = Arc::new(self.service(&facts));
         if self.snapshot.services.get(name) != Some(&service) {
             self.snapshot.services.insert(name.clone(), service);
         }
@@ -268,7 +269,7 @@ impl Registry {
             members.filter_map(|resource| self.resources.get(resource).cloned()).collect();
         let mut targets = BTreeMap::new();
         for member in members {
-            if let AddressFacts::Workload(workload) = &*member {
+            if let AddressFacts::Workload(workload) = &member {
                 self.add_endpoints(&mut service, facts, workload, &mut targets);
             }
         }
@@ -351,10 +352,11 @@ impl Registry {
     fn compile_workload(&mut self, name: Arc<WorkloadName>) {
         let first = self.workloads.get(&name).and_then(Names::first);
         let facts = first.and_then(|resource| self.resources.get(resource).cloned());
-        let Some(AddressFacts::Workload(facts)) = facts.as_deref() else {
+        let Some(AddressFacts::Workload(facts)) = facts else {
             self.snapshot.workloads.remove(&name);
             return;
         };
+        let facts = &*facts;
         let name = facts.name.clone();
         let workload = Arc::new(Workload {
             name: name.clone(),

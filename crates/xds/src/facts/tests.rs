@@ -36,14 +36,14 @@ fn pod() -> wire::Workload {
 
 fn read_service(service: wire::Service) -> Result<ServiceFacts, Refusal> {
     match read_address(&resource("r", address::Type::Service(service)))? {
-        AddressFacts::Service(facts) => Ok(*facts),
+        AddressFacts::Service(facts) => Ok(Arc::unwrap_or_clone(facts)),
         AddressFacts::Workload(_) => unreachable!("it is a service"),
     }
 }
 
 fn read_workload(workload: wire::Workload) -> Result<WorkloadFacts, Refusal> {
     match read_address(&resource("r", address::Type::Workload(workload)))? {
-        AddressFacts::Workload(facts) => Ok(*facts),
+        AddressFacts::Workload(facts) => Ok(Arc::unwrap_or_clone(facts)),
         AddressFacts::Service(_) => unreachable!("it is a workload"),
     }
 }

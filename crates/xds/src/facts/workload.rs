@@ -45,7 +45,7 @@ pub struct WorkloadFacts {
     /// What TCP connections to its addresses go by.
     pub waypoints: Waypoints,
     /// What only our own control plane says.
-    pub details: Option<Box<EndpointDetails>>,
+    pub details: Option<Arc<EndpointDetails>>,
     /// What has no effect.
     pub findings: Vec<Finding>,
 }
@@ -102,7 +102,7 @@ pub(super) fn read(
         services,
         policies,
         waypoints: waypoint.collect::<Result<_, _>>()?,
-        details: details.map(Box::new),
+        details: details.map(Arc::new),
         findings,
     })
 }

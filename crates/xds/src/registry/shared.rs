@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use model::{PolicyName, ServiceName, Topology, Waypoint};
 
+use crate::details::EndpointDetails;
 use crate::facts::{Ports, WorkloadFacts};
 
 /// So many values are always worth keeping.
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     services: Pool<[(ServiceName, Ports)]>,
     policies: Pool<[PolicyName]>,
     waypoints: Pool<[Waypoint]>,
+    details: Pool<EndpointDetails>,
     pub(super) topologies: Pool<Topology>,
     pub(super) labels: Pool<BTreeMap<String, String>>,
     pub(super) served: Pool<[ServiceName]>,
@@ -33,6 +35,9 @@ impl Shared {
         self.policies.replace(&mut facts.policies);
         self.topologies.replace(&mut facts.topology);
         self.waypoints.replace(&mut facts.waypoints);
+        if let Some(details) = &mut facts.details {
+            self.details.replace(details);
+        }
     }
 }
 

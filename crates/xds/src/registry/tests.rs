@@ -155,8 +155,8 @@ fn a_service_that_allows_all_takes_its_unhealthy_endpoints() {
     let Change::Set(name, AddressFacts::Service(mut facts)) = service("web") else {
         unreachable!("it is a service")
     };
-    facts.allows_unhealthy = true;
-    facts.families = (false, true);
+    let changed = Arc::make_mut(&mut facts);
+    (changed.allows_unhealthy, changed.families) = (true, (false, true));
     let v6: IpAddr = "fd00::9".parse().unwrap();
     let mut registry = registry();
     registry.update(vec![
