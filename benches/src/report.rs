@@ -1,5 +1,7 @@
 //! A table of ratios, and whether each keeps its bound.
 
+use std::process::ExitCode;
+
 use crate::ratio::{self, Round, Spread};
 
 /// What was measured between the baselines of a round.
@@ -100,6 +102,25 @@ pub fn three(value: f64) -> String {
 /// The quartiles.
 pub fn range(spread: Spread) -> String {
     format!("{:.3} .. {:.3}", spread.low, spread.high)
+}
+
+/// Says which bounds were missed, or why there is nothing to say; what the program ends with.
+pub fn verdict(result: anyhow::Result<Vec<String>>) -> ExitCode {
+    match result {
+        Ok(missed) if missed.is_empty() => {
+            println!("\nEvery bound is kept.");
+            ExitCode::SUCCESS
+        }
+        Ok(missed) => {
+            println!();
+            missed.iter().for_each(|sentence| println!("MISSED: {sentence}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use anyhow::Context;
 use clap::Parser;
-use resources::{Directory, Problem, Severity, Touched, Watcher};
+use resources::{Directory, Problem, Touched, Watcher};
 use runtime::logging;
 use runtime::shutdown::{self, Shutdown};
 use runtime::signals::StopSignals;
@@ -139,11 +139,7 @@ impl Follower {
     fn follow(&mut self, touched: &Touched) {
         let update = self.directory.refresh(touched);
         for problem in update.problems.iter().filter(|it| !self.known.contains(it)) {
-            match problem.severity {
-                Severity::Error => tracing::error!("{problem}"),
-                Severity::Warning => tracing::warn!("{problem}"),
-                Severity::Info => tracing::info!("{problem}"),
-            }
+            problem.severity.log(problem);
         }
         self.known = update.problems.iter().cloned().collect();
         self.encoder.update(&update.snapshot);

@@ -10,7 +10,7 @@ use ::dns::Addresses;
 use anyhow::{Context, bail};
 use datapath::Datapath;
 use model::Snapshot;
-use resources::Severity;
+use resources::Touched;
 use runtime::api::{
     BpfDump, ConfigDump, EnrolRequest, Enrolment, ExplainRequest, Explanation, Status,
     UnenrolRequest,
@@ -25,7 +25,7 @@ use crate::dns::{Dns, NodeHosts};
 use crate::enrolments::Enrolments;
 use crate::kubernetes::{Changes, PodRequest, Pods};
 use crate::provenance::{self, Provenance};
-use crate::source::{Mesh, News, Problem, Source};
+use crate::source::{Mesh, Problem, Source};
 use crate::{dump, explain, status};
 
 /// How often enrolled namespaces are looked for.
@@ -65,7 +65,7 @@ pub enum Request {
 
 /// Everything that can happen.
 enum Event {
-    Config(News),
+    Config(Touched),
     Addresses(Addresses),
     Request(Request),
     Pods,
@@ -109,7 +109,7 @@ pub struct Agent {
     configured: Arc<Snapshot>,
     /// With the endpoints that names resolve to.
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Arc<[Problem]>,
     told_of_waypoints: Vec<plan::Problem>,
     attached: bool,
     failure: Option<String>,
@@ -131,7 +131,7 @@ impl Agent {
             hosts,
             pods,
             source,
-            problems: Vec::new(),
+            problems: Arc::default(),
             told_of_waypoints: Vec::new(),
             attached: false,
             failure: None,
@@ -148,12 +148,12 @@ impl Agent {
         let mut addresses = self.hosts.addresses();
         let mut pods = Changes::of(self.pods.as_ref());
         // A directory is read at once; a control plane has news when it has told everything.
-        tokio::task::block_in_place(|| self.reload(&News::Everything));
+        tokio::task::block_in_place(|| self.reload(&Touched::Everything));
         loop {
             let retry_at = self.retry_at;
             let event = tokio::select! {
                 () = shutdown.wait() => Event::Stop,
-                news = self.source.changed() => Event::Config(news),
+                touched = self.source.changed() => Event::Config(touched),
                 Ok(()) = addresses.changed() => {
                     Event::Addresses(addresses.borrow_and_update().clone())
                 }
@@ -175,7 +175,7 @@ impl Agent {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Config(news) => self.reload(&news),
+            Event::Config(touched) => self.reload(&touched),
             Event::Addresses(addresses) => {
                 if self.hosts.set_addresses(&addresses) {
                     self.snapshot = self.hosts.snapshot();
@@ -207,11 +207,11 @@ impl Agent {
     }
 
     /// Takes up what changed and puts what is good in force.
-    fn reload(&mut self, news: &News) {
+    fn reload(&mut self, touched: &Touched) {
         let started = Instant::now();
-        let Some(Mesh { snapshot, problems, since }) = self.source.take(news) else { return };
+        let Some(Mesh { snapshot, problems, since }) = self.source.take(touched) else { return };
         let read = since.map_or_else(|| started.elapsed(), |since| since.elapsed());
-        if self.problems != problems {
+        if !Arc::ptr_eq(&self.problems, &problems) {
             self.log_new_problems(&problems);
             self.problems = problems;
         }
@@ -229,11 +229,7 @@ impl Agent {
     fn log_new_problems(&self, problems: &[Problem]) {
         let known: HashSet<&Problem> = self.problems.iter().collect();
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
-            match problem.severity() {
-                Severity::Error => tracing::error!("{problem}"),
-                Severity::Warning => tracing::warn!("{problem}"),
-                Severity::Info => tracing::info!("{problem}"),
-            }
+            problem.severity().log(problem);
         }
     }
 

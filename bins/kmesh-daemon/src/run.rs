@@ -78,7 +78,7 @@ fn source(args: &Args, stop: shutdown::Shutdown) -> anyhow::Result<Source> {
     let directory =
         Directory::open(config_dir, args.resource_options()).with_context(unreadable)?;
     let watcher = Watcher::new(config_dir).with_context(unreadable)?;
-    Ok(Source::Directory(Box::new(directory), Box::new(watcher)))
+    Ok(Source::directory(directory, watcher))
 }
 
 /// Loads the programs and recovers what the maps hold; nothing live changes yet.

@@ -13,9 +13,16 @@ use xds::client::Client;
 /// A source of configuration.
 pub enum Source {
     /// YAML files.
-    Directory(Box<Directory>, Box<Watcher>),
+    Directory(Box<Files>),
     /// Workload discovery over delta xDS.
     ControlPlane(ControlPlane),
+}
+
+/// A directory, and who tells when it changes.
+pub struct Files {
+    directory: Directory,
+    watcher: Watcher,
+    told: Told<resources::Problem>,
 }
 
 /// A control plane, and what it has said.
@@ -24,25 +31,21 @@ pub struct ControlPlane {
     client: Client,
     /// What was last taken up; none before everything was told once.
     update: Option<xds::Update>,
+    told: Told<xds::Finding>,
 }
 
-/// Something may have changed.
-#[derive(Debug)]
-pub enum News {
-    /// Anywhere.
-    Everything,
-    /// In these files.
-    Files(Touched),
-    /// In what the control plane says.
-    Resources,
+/// Problems as their source tells them, and as the agent has them: mostly the same as the last time.
+struct Told<T> {
+    raw: Arc<[T]>,
+    problems: Arc<[Problem]>,
 }
 
 /// What is in force, and what is not although somebody said it.
 pub struct Mesh {
     /// The mesh.
     pub snapshot: Arc<Snapshot>,
-    /// What the operator should know.
-    pub problems: Vec<Problem>,
+    /// What the operator should know; the same `Arc` as the last time when it is the same.
+    pub problems: Arc<[Problem]>,
     /// When it was known that there is something new, if that was before it was asked for.
     pub since: Option<Instant>,
 }
@@ -59,46 +62,53 @@ pub enum Problem {
 // === impl Source ===
 
 impl Source {
+    /// Reads a directory.
+    pub fn directory(directory: Directory, watcher: Watcher) -> Self {
+        Self::Directory(Box::new(Files { directory, watcher, told: Told::default() }))
+    }
+
     /// Listens to a control plane.
     pub fn control_plane(address: &str, client: Client) -> Self {
-        Self::ControlPlane(ControlPlane { address: address.to_owned(), client, update: None })
+        let address = address.to_owned();
+        Self::ControlPlane(ControlPlane { address, client, update: None, told: Told::default() })
     }
 
     /// Where it is, for the operator.
     pub fn place(&self) -> String {
         match self {
-            Self::Directory(directory, _) => directory.path().display().to_string(),
+            Self::Directory(files) => files.directory.path().display().to_string(),
             Self::ControlPlane(plane) => plane.address.clone(),
         }
     }
 
-    /// Waits until something may have changed. It may be dropped at any time.
-    pub async fn changed(&mut self) -> News {
+    /// Waits until something may have changed, and says where. It may be dropped at any time.
+    pub async fn changed(&mut self) -> Touched {
         match self {
-            Self::Directory(_, watcher) => News::Files(watcher.changed().await),
+            Self::Directory(files) => files.watcher.changed().await,
             Self::ControlPlane(plane) => {
                 // The client ends with the daemon only.
                 if plane.client.updates.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
-                News::Resources
+                Touched::Everything
             }
         }
     }
 
     /// Takes up what changed. None while a control plane has not told everything once: half a mesh
     /// would refuse connections.
-    pub fn take(&mut self, news: &News) -> Option<Mesh> {
-        match (self, news) {
-            (Self::Directory(directory, _), News::Files(touched)) => {
-                Some(Mesh::of_files(directory.refresh(touched)))
+    pub fn take(&mut self, touched: &Touched) -> Option<Mesh> {
+        match self {
+            Self::Directory(files) => {
+                let resources::Update { snapshot, problems } = files.directory.refresh(touched);
+                let problems = files.told.take(&problems, Problem::File);
+                Some(Mesh { snapshot, problems, since: None })
             }
-            (Self::Directory(directory, _), _) => {
-                Some(Mesh::of_files(directory.refresh(&Touched::Everything)))
-            }
-            (Self::ControlPlane(plane), _) => {
+            Self::ControlPlane(plane) => {
                 plane.update = plane.client.updates.borrow_and_update().clone();
-                plane.update.as_ref().map(Mesh::of_resources)
+                let update = plane.update.as_ref()?;
+                let problems = plane.told.take(&update.findings, Problem::Resource);
+                Some(Mesh { snapshot: update.snapshot.clone(), problems, since: update.received })
             }
         }
     }
@@ -117,7 +127,7 @@ impl Source {
     /// Where a service comes from.
     pub fn origin_of_service(&self, name: &ServiceName) -> Origin {
         match self {
-            Self::Directory(directory, _) => of_files(directory.store().sources_of_service(name)),
+            Self::Directory(files) => of_files(files.directory.store().sources_of_service(name)),
             Self::ControlPlane(plane) => plane.origin(name.to_string()),
         }
     }
@@ -125,8 +135,8 @@ impl Source {
     /// Where a workload comes from.
     pub fn origin_of_workload(&self, workload: &Workload) -> Origin {
         match self {
-            Self::Directory(directory, _) => {
-                of_files(directory.store().sources_of_workload(&workload.name))
+            Self::Directory(files) => {
+                of_files(files.directory.store().sources_of_workload(&workload.name))
             }
             Self::ControlPlane(plane) => plane.origin(workload.uid()),
         }
@@ -163,17 +173,23 @@ fn of_files(sources: Vec<String>) -> Origin {
     Origin { sources, ..Origin::default() }
 }
 
-// === impl Mesh ===
+// === impl Told ===
 
-impl Mesh {
-    fn of_files(update: resources::Update) -> Self {
-        let problems = update.problems.iter().cloned().map(Problem::File).collect();
-        Self { snapshot: update.snapshot, problems, since: None }
+impl<T> Default for Told<T> {
+    fn default() -> Self {
+        Self { raw: Arc::default(), problems: Arc::default() }
     }
+}
 
-    fn of_resources(update: &xds::Update) -> Self {
-        let problems = update.findings.iter().cloned().map(Problem::Resource).collect();
-        Self { snapshot: update.snapshot.clone(), problems, since: update.received }
+impl<T: Clone + PartialEq> Told<T> {
+    fn take(&mut self, raw: &Arc<[T]>, problem: fn(T) -> Problem) -> Arc<[Problem]> {
+        if !Arc::ptr_eq(&self.raw, raw) {
+            if self.raw != *raw {
+                self.problems = raw.iter().cloned().map(problem).collect();
+            }
+            self.raw = raw.clone();
+        }
+        self.problems.clone()
     }
 }
 

@@ -74,6 +74,17 @@ pub struct Problem {
 
 // === impl Severity ===
 
+impl Severity {
+    /// Logs a problem at the level of its severity.
+    pub fn log(self, problem: &impl fmt::Display) {
+        match self {
+            Severity::Error => tracing::error!("{problem}"),
+            Severity::Warning => tracing::warn!("{problem}"),
+            Severity::Info => tracing::info!("{problem}"),
+        }
+    }
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -201,6 +201,7 @@ impl Session {
             ADDRESS_TYPE => {
                 let (changes, refusals, answer) = self.addresses.take(response, read_address);
                 self.registry.update(changes);
+                self.received = Some(received);
                 (refusals, answer)
             }
             AUTHORIZATION_TYPE => {
@@ -220,9 +221,6 @@ impl Session {
             state.responses += 1;
             state.refused += u64::from(!refusals.is_empty());
         });
-        if self.addresses.type_url() == answer.type_url {
-            self.received = Some(received);
-        }
         self.publish();
         Some(answer)
     }

@@ -48,12 +48,6 @@ pub struct Encoder {
     members: BTreeMap<ServiceName, BTreeSet<Arc<WorkloadName>>>,
 }
 
-/// The endpoints of one service that belong together.
-#[derive(Default)]
-struct Group<'a> {
-    endpoints: Vec<&'a Endpoint>,
-}
-
 // === impl Encoder ===
 
 impl Encoder {
@@ -115,21 +109,21 @@ impl Encoder {
             name.to_string(),
             wire::address::Type::Service(wire_service(&service, families, &self.options)),
         );
-        let mut groups: BTreeMap<Option<&Arc<WorkloadName>>, Group<'_>> = BTreeMap::new();
+        let mut groups: BTreeMap<Option<&Arc<WorkloadName>>, Vec<&Endpoint>> = BTreeMap::new();
         for endpoint in &service.endpoints {
-            groups.entry(endpoint.workload.as_ref()).or_default().endpoints.push(endpoint);
+            groups.entry(endpoint.workload.as_ref()).or_default().push(endpoint);
         }
         for (workload, group) in groups {
             let known = workload.and_then(|name| self.snapshot.workloads.get(name));
             match (workload, known) {
-                (Some(name), Some(known)) if group.is_as(known, families) => {
+                (Some(name), Some(known)) if are_as(&group, known, families) => {
                     let served = self.served.entry(known.uid()).or_default();
-                    let ports = group.endpoints.first().map(|it| it.target_ports.clone());
+                    let ports = group.first().map(|it| it.target_ports.clone());
                     served.insert(service.name.clone(), ports.unwrap_or_default());
                     self.members.entry(service.name.clone()).or_default().insert(name.clone());
                     touched.insert(name.clone());
                 }
-                _ => group.endpoints.iter().for_each(|it| self.put_endpoint(&service, it)),
+                _ => group.iter().for_each(|it| self.put_endpoint(&service, it)),
             }
         }
         for endpoint in &service.unresolved {
@@ -255,28 +249,23 @@ impl Encoder {
     }
 }
 
-// === impl Group ===
-
-impl Group<'_> {
-    /// True when the workload's own resource says all that these endpoints do.
-    fn is_as(&self, workload: &Workload, (v4, v6): (bool, bool)) -> bool {
-        let Some(first) = self.endpoints.first() else { return false };
-        let same = |it: &&Endpoint| {
-            it.health == workload.health
-                && it.weight == 1
-                && it.topology == workload.topology
-                && it.target_ports == first.target_ports
-        };
-        let is_of_family = |ip: &IpAddr| if ip.is_ipv4() { v4 } else { v6 };
-        let own: BTreeSet<IpAddr> =
-            workload.addresses.iter().copied().filter(is_of_family).collect();
-        let told: BTreeSet<IpAddr> = self.endpoints.iter().map(|it| it.address).collect();
-        // By transport, ports are an endpoint's own business.
-        is_same_for_transports(&first.target_ports)
-            && self.endpoints.iter().all(same)
-            && own == told
-            && own.len() == self.endpoints.len()
-    }
+/// True when the workload's own resource says all that these endpoints do.
+fn are_as(endpoints: &[&Endpoint], workload: &Workload, (v4, v6): (bool, bool)) -> bool {
+    let Some(first) = endpoints.first() else { return false };
+    let same = |it: &&Endpoint| {
+        it.health == workload.health
+            && it.weight == 1
+            && it.topology == workload.topology
+            && it.target_ports == first.target_ports
+    };
+    let is_of_family = |ip: &IpAddr| if ip.is_ipv4() { v4 } else { v6 };
+    let own: BTreeSet<IpAddr> = workload.addresses.iter().copied().filter(is_of_family).collect();
+    let told: BTreeSet<IpAddr> = endpoints.iter().map(|it| it.address).collect();
+    // By transport, ports are an endpoint's own business.
+    is_same_for_transports(&first.target_ports)
+        && endpoints.iter().all(same)
+        && own == told
+        && own.len() == endpoints.len()
 }
 
 /// A message as a resource. Its version is a hash of its bytes.

@@ -3,7 +3,7 @@
 //! One response at a time is on its way to a client; what changes until it is answered is sent
 //! together afterwards. A client that reconnects names what it has, and is told the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -257,15 +257,15 @@ impl Subscriber {
             return Some((changed, gone.cloned().collect()));
         };
         let mut changed = Vec::new();
-        let mut removed = BTreeSet::new();
+        let mut removed = Vec::new();
         for difference in model::diff(sent, resources) {
             match difference.new {
                 Some(resource) => changed.push(resource.clone()),
-                None => drop(removed.insert(difference.key.clone())),
+                None => removed.push(difference.key.clone()),
             }
         }
         let is_news = !changed.is_empty() || !removed.is_empty();
-        is_news.then(|| (changed, removed.into_iter().collect()))
+        is_news.then_some((changed, removed))
     }
 
     fn sent(&mut self, resources: &Resources, nonce: &str) {

@@ -16,13 +16,13 @@ use super::bench::{
 use super::load::Load;
 
 /// Where waypoints listen for connections that begin with a header.
-const WAYPOINT_PORT: u16 = 15_019;
+pub const WAYPOINT_PORT: u16 = 15_019;
 /// The waypoint's own service.
 const WAYPOINT_VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 15);
 const USE: &str = "istio.io/use-waypoint";
 
 /// The header of `WEB`, byte for byte.
-const HEADER: [u8; 16] = [1, 0, 0, 0, 6, 10, 96, 0, 10, 0, 80, 0xfe, 0, 0, 0, 0];
+pub const HEADER: [u8; 16] = [1, 0, 0, 0, 6, 10, 96, 0, 10, 0, 80, 0xfe, 0, 0, 0, 0];
 /// The header of `WEB6`.
 const HEADER6: [u8; 28] = [
     1, 0, 0, 0, 18, 0xfd, 0x96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 80, 0xfe, 0, 0, 0,

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use benches::connects::Loop;
+use benches::report::verdict;
 use benches::statistics::{map_memory, resident};
 use clap::Parser;
 use testkit::{Interrupt, require_root};
@@ -55,25 +56,10 @@ impl Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = match args.connects.run() {
-        Ok(true) => return ExitCode::SUCCESS,
-        Ok(false) => run(&args),
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(missed) if missed.is_empty() => {
-            println!("\nEvery bound is kept.");
-            ExitCode::SUCCESS
-        }
-        Ok(missed) => {
-            println!();
-            missed.iter().for_each(|sentence| println!("MISSED: {sentence}"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+    match args.connects.run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => verdict(run(&args)),
+        Err(error) => verdict(Err(error)),
     }
 }
 

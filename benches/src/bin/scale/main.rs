@@ -16,6 +16,7 @@ use std::time::Instant;
 use benches::connects::Loop;
 use benches::crowd::End;
 use benches::mesh::Shape;
+use benches::report::verdict;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use testkit::{Interrupt, require_root};
@@ -90,25 +91,10 @@ impl Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let is_part = args.connects.run().and_then(|ran| Ok(ran || args.end.run()?));
-    let result = match is_part {
-        Ok(true) => return ExitCode::SUCCESS,
-        Ok(false) => run(&args),
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(missed) if missed.is_empty() => {
-            println!("\nEvery bound is kept.");
-            ExitCode::SUCCESS
-        }
-        Ok(missed) => {
-            println!();
-            missed.iter().for_each(|sentence| println!("MISSED: {sentence}"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+    match is_part {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => verdict(run(&args)),
+        Err(error) => verdict(Err(error)),
     }
 }
 

@@ -62,17 +62,18 @@ impl Record {
         self.first.is_some()
     }
 
-    /// The sighting that counts when an object is in several places: what is in force stays, else the
-    /// first valid one in the order of the paths.
+    /// The sighting that counts when an object is in several places: what is in force stays, in its
+    /// file if it is still there; else the first valid one in the order of the paths, in that file
+    /// first. The answer is the same when it is asked again, whether the sighting was refused or not.
     pub(super) fn choice(&self) -> Option<&Sighting> {
         if self.others.is_empty() {
             return self.first.as_ref();
         }
-        self.sightings().min_by_key(|sighting| match &self.in_force {
-            Some(incumbent) if sighting.place.file == incumbent.place.file => {
-                (u8::from(sighting.object.as_ref() != Some(&incumbent.object)), false)
-            }
-            _ => (2, sighting.object.is_none()),
+        self.sightings().min_by_key(|sighting| {
+            let incumbent = self.in_force.as_ref();
+            let is_elsewhere = incumbent.is_none_or(|it| sighting.place.file != it.place.file);
+            let is_other = incumbent.is_none_or(|it| sighting.object.as_ref() != Some(&it.object));
+            (is_elsewhere, is_other, sighting.object.is_none())
         })
     }
 

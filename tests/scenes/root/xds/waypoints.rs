@@ -11,12 +11,10 @@ use xds::wire::workload::{
 };
 
 use super::super::bench::{Bench, PATIENCE, VIP, WEB, committed, counter};
+use super::super::waypoint::{HEADER, WAYPOINT_PORT};
 use super::fake::{Fake, of_pod, of_service, pod, service};
 
-const WAYPOINT_PORT: u16 = 15_019;
 const HBONE_PORT: u32 = 15_008;
-/// The header of `WEB`, byte for byte.
-const HEADER: [u8; 16] = [1, 0, 0, 0, 6, 10, 96, 0, 10, 0, 80, 0xfe, 0, 0, 0, 0];
 const VIPS: [(&str, Ipv4Addr); 2] =
     [("heavy", Ipv4Addr::new(10, 96, 0, 31)), ("light", Ipv4Addr::new(10, 96, 0, 32))];
 
