@@ -1,5 +1,6 @@
 //! A YAML value into the type of its API, with the path of the field in what goes wrong.
 
+use serde::Deserializer;
 use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value;
 
@@ -9,17 +10,26 @@ use crate::findings::Findings;
 pub(crate) fn decode<T: DeserializeOwned>(value: &Value, findings: &mut Findings) -> Option<T> {
     let mut unknown = Vec::new();
     let mut note = |path: serde_ignored::Path<'_>| unknown.push(path_text(&path));
-    let decoded = T::deserialize(serde_ignored::Deserializer::new(value, &mut note));
+    let decoded = erased(serde_ignored::Deserializer::new(value, &mut note));
     for field in unknown {
         findings.warning(field, "not a field of this API", "ignored");
     }
     match decoded {
         Ok(value) => Some(value),
         Err(error) => {
-            findings.error(error_field::<T>(value), error.to_string());
+            findings.error(error_field::<T>(value), error);
             None
         }
     }
+}
+
+/// Decodes behind a pointer: the types of the API are large, and would be compiled for each kind of
+/// deserializer.
+fn erased<'de, T: DeserializeOwned>(
+    deserializer: impl Deserializer<'de>,
+) -> Result<T, String> {
+    let mut deserializer = <dyn erased_serde::Deserializer<'_>>::erase(deserializer);
+    erased_serde::deserialize(&mut deserializer).map_err(|error| error.to_string())
 }
 
 /// The path of the field that can't be decoded. To keep track of it costs more than the decoding, so
@@ -27,8 +37,8 @@ pub(crate) fn decode<T: DeserializeOwned>(value: &Value, findings: &mut Findings
 fn error_field<T: DeserializeOwned>(value: &Value) -> String {
     let mut track = serde_path_to_error::Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
-    match T::deserialize(deserializer).map(drop) {
-        Ok(()) => String::new(),
+    match erased::<T>(deserializer) {
+        Ok(_) => String::new(),
         Err(_) => {
             let path = track.path().to_string();
             if path == "." { String::new() } else { path }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use cluster::app::Request;
 use cluster::image::IMAGE;
-use cluster::{NODE_LABEL, Node};
+use cluster::{KubeProxy, NODE_LABEL};
 use e2e::pod::Pod;
 use e2e::world::{PATIENCE, World};
 use testkit::{table, wait_until};
@@ -72,18 +72,17 @@ fn judge(what: &str, bound: f64, rates: &[(Way, f64)]) -> bool {
     holds
 }
 
-struct Bench<'a> {
-    node: &'a Node,
+struct Bench {
     inside: Pod,
     outside: Pod,
     cluster_ip: SocketAddr,
     direct: SocketAddr,
-    /// kube-proxy's rules, taken from it once: they come and go between two measurements.
-    rules: String,
+    /// They are there all the time, as in a cluster that has both.
+    _proxies: Vec<KubeProxy>,
 }
 
-impl<'a> Bench<'a> {
-    fn set_up(world: &'a World) -> Self {
+impl Bench {
+    fn set_up(world: &World) -> Self {
         let cluster = world.cluster.as_ref().expect("a cluster of our own");
         let node = &cluster.nodes[0];
         world.kubectl().apply(&objects());
@@ -94,19 +93,17 @@ impl<'a> Bench<'a> {
         let ip = service["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
         let cluster_ip = SocketAddr::new(ip, PORT);
         let direct = SocketAddr::new(server.address(false), PORT);
-        let bench = Self { node, inside, outside, cluster_ip, direct, rules: String::new() };
+        let bench = Self { inside, outside, cluster_ip, direct, _proxies: Vec::new() };
         reach(&bench.inside, cluster_ip);
         let proxies = cluster.start_kube_proxy();
         reach(&bench.outside, cluster_ip);
-        let rules = node.must("nft", &["list", "table", "ip", "kube-proxy"]);
-        proxies.into_iter().zip(&cluster.nodes).for_each(|(proxy, node)| proxy.remove(node));
         node.run(|| {
             for state in ["time_wait", "close"] {
                 let path = format!("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{state}");
                 std::fs::write(&path, "2").unwrap_or_else(|e| panic!("write {path}: {e}"));
             }
         });
-        Self { rules, ..bench }
+        Self { _proxies: proxies, ..bench }
     }
 
     /// (way, rate of each second) of all rounds.
@@ -123,10 +120,6 @@ impl<'a> Bench<'a> {
     }
 
     fn measure_one(&self, way: Way, arguments: &Arguments, connects: bool) -> f64 {
-        if way == Way::KubeProxy {
-            self.node.write("/run/rules.nft", &self.rules);
-            self.node.must("nft", &["-f", "/run/rules.nft"]);
-        }
         let (client, to) = match way {
             Way::Direct => (&self.outside, self.direct),
             Way::Mesh => (&self.inside, self.cluster_ip),
@@ -136,9 +129,6 @@ impl<'a> Bench<'a> {
         let Arguments { threads, duration_ms, .. } = *arguments;
         let (done, failed) =
             client.tell(&Request::Measure { to, connects, threads, duration_ms }).measured;
-        if way == Way::KubeProxy {
-            self.node.must("nft", &["delete", "table", "ip", "kube-proxy"]);
-        }
         assert_eq!(failed, 0, "{} to {to}: of {}", way.name(), done + failed);
         done as f64 / (duration_ms as f64 / 1000.0)
     }
