@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::exec;
+use crate::{built, exec};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -18,15 +18,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Builds what tests, the demo and the benches start.
+/// Builds what the demo, the cluster and the benches start.
 pub(crate) fn programs(release: bool) -> Result<()> {
-    let mut command = exec::cargo();
-    command.args(["build", "--workspace", "--exclude", "xtask", "--bins"]);
-    if release {
-        command.arg("--release");
+    if !release {
+        // With the tests: see there.
+        return built::everything(&[]).map(drop);
     }
+    let mut command = exec::cargo();
+    command.args(["build", "--workspace", "--exclude", "xtask", "--bins", "--release"]);
     exec::run(&mut command, "where clang, libelf or zlib is missing: cargo xtask deps")?;
-    if release { static_plugin() } else { Ok(()) }
+    static_plugin()
 }
 
 /// The CNI plugin is copied to nodes and runs there: it brings everything along.

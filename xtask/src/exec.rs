@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -36,6 +36,17 @@ pub(crate) fn run(command: &mut Command, hint: &str) -> Result<()> {
         bail!("{} failed ({status}): {hint}", shown(command));
     }
     Ok(())
+}
+
+/// Runs with errors passed through, and returns standard output.
+pub(crate) fn output(command: &mut Command, hint: &str) -> Result<String> {
+    say(&format!("$ {}", shown(command)));
+    let done = command.stderr(Stdio::inherit()).output();
+    let done = done.with_context(|| format!("start {}; {hint}", shown(command)))?;
+    if !done.status.success() {
+        bail!("{} failed ({}): {hint}", shown(command), done.status);
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 /// Runs and returns standard output.

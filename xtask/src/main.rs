@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod built;
 mod demo;
 mod deps;
 mod e2e;

@@ -13,18 +13,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::built::{self, TestProgram};
 use crate::exec::{self, cargo};
 use crate::tree::Tree;
-use crate::{build, tidy, vm};
+use crate::{tidy, vm};
 
-/// Packages that ring 1 leaves to the others: they need clang, root, or both.
-const BEYOND_RING_1: [&str; 3] = ["datapath", "kmesh-daemon", "scenes"];
-/// What ring 2 gives to cargo first, and ring 4 again, so that nothing is built twice.
-pub(crate) const PROGRAMS: [&str; 4] = ["-p", "datapath", "-p", "kmesh-daemon"];
+/// Packages that ring 1 leaves to the others, because they need clang, root, or both, and their folders.
+const BEYOND_RING_1: [(&str, &str); 3] =
+    [("datapath", DATAPATH), ("kmesh-daemon", DAEMON), ("scenes", SCENES)];
+/// The kernel programs' package.
+pub(crate) const DATAPATH: &str = "crates/datapath";
+const DAEMON: &str = "bins/kmesh-daemon";
 /// Of ring 3.
-pub(crate) const SCENES: [&str; 2] = ["-p", "scenes"];
+pub(crate) const SCENES: &str = "tests";
 /// Part of the path of each test that needs root.
 const ROOT_TESTS: &str = "root::";
+const FAILED: &str = "the test that failed is named above";
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
@@ -37,7 +41,7 @@ struct Ring {
     number: u8,
     title: &'static str,
     root: bool,
-    run: fn() -> Result<()>,
+    run: fn(&[TestProgram]) -> Result<()>,
 }
 
 const RINGS: [Ring; 5] = [
@@ -61,13 +65,22 @@ const RINGS: [Ring; 5] = [
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let chosen: Vec<&Ring> =
         RINGS.iter().filter(|ring| arguments.ring.is_none_or(|n| n == ring.number)).collect();
+    let is_root_needed = chosen.iter().any(|ring| ring.root);
+    if is_root_needed && !exec::is_root() {
+        bail!(
+            "rings 2 and 3 make network namespaces and load BPF programs: run them as root, or \
+             the others alone: cargo xtask test --ring 0, --ring 1, --ring 4"
+        );
+    }
     let mut times = Vec::new();
-    if chosen.iter().any(|ring| ring.root) {
-        times.push(("preflight".to_owned(), timed(preflight)?));
+    let built = timed("build", &mut times, || build(&chosen))?;
+    if is_root_needed {
+        timed("preflight", &mut times, preflight)?;
     }
     for ring in chosen {
-        exec::say(&format!("\n== ring {}: {}", ring.number, ring.title));
-        times.push((format!("ring {}: {}", ring.number, ring.title), timed(ring.run)?));
+        let title = format!("ring {}: {}", ring.number, ring.title);
+        exec::say(&format!("\n== {title}"));
+        timed(&title, &mut times, || (ring.run)(&built))?;
     }
     exec::say("\n== all passed");
     for (what, time) in times {
@@ -76,27 +89,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn timed(work: fn() -> Result<()>) -> Result<Duration> {
+fn timed<T>(
+    title: &str,
+    times: &mut Vec<(String, Duration)>,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let started = Instant::now();
-    work()?;
-    Ok(started.elapsed())
+    let result = work()?;
+    times.push((title.to_owned(), started.elapsed()));
+    Ok(result)
+}
+
+/// What the rings run, which is nothing for ring 0 alone.
+fn build(chosen: &[&Ring]) -> Result<Vec<TestProgram>> {
+    match chosen {
+        [ring] if ring.number == 0 => Ok(Vec::new()),
+        [ring] if ring.number == 1 => built::everything(&BEYOND_RING_1.map(|(package, _)| package)),
+        _ => built::everything(&[]),
+    }
 }
 
 /// Stops before anything is changed where something that the tests need is missing.
 fn preflight() -> Result<()> {
-    exec::say("== preflight: root, programs built, and what the kernel has");
-    if !exec::is_root() {
-        bail!(
-            "rings 2 and 3 make network namespaces and load BPF programs: run them as root, or \
-             the others alone: cargo xtask test --ring 0, --ring 1, --ring 4"
-        );
-    }
-    build::programs(false)?;
+    exec::say("== preflight: what the kernel has");
     let mut probe = Command::new(exec::programs("debug")?.join("kmesh-daemon"));
     exec::run(probe.arg("probe"), "the table above says what is missing and what to do about it")
 }
 
-fn statics() -> Result<()> {
+fn statics(_: &[TestProgram]) -> Result<()> {
     exec::run(cargo().args(["fmt", "--all", "--check"]), "run: cargo fmt --all")?;
     let tree = Tree::of_git(exec::root())?;
     let sources = tree.paths().filter(|path| is_kernel_source(path));
@@ -117,27 +137,33 @@ fn is_kernel_source(path: &str) -> bool {
     path.starts_with("bpf/") && (path.ends_with(".c") || path.ends_with(".h"))
 }
 
-fn units() -> Result<()> {
-    let mut command = cargo();
-    command.args(["test", "--workspace"]);
-    command.args(BEYOND_RING_1.iter().flat_map(|package| ["--exclude", package]));
-    command.args(["--", "--skip", ROOT_TESTS]);
-    exec::run(&mut command, "the test that failed is named above")
+fn units(built: &[TestProgram]) -> Result<()> {
+    for program in built.iter().filter(|program| is_of_ring_1(program)) {
+        program.run(&["--skip", ROOT_TESTS], FAILED)?;
+    }
+    Ok(())
 }
 
-fn programs() -> Result<()> {
-    let mut all = cargo();
-    exec::run(all.arg("test").args(PROGRAMS), "the test that failed is named above")?;
-    let mut command = cargo();
-    command.args(["test", "--workspace", "--tests"]);
-    command.args(BEYOND_RING_1.iter().flat_map(|package| ["--exclude", package]));
-    exec::run(command.arg(ROOT_TESTS), "the test that failed is named above")
+fn programs(built: &[TestProgram]) -> Result<()> {
+    for program in built.iter().filter(|it| it.is_of(DATAPATH) || it.is_of(DAEMON)) {
+        program.run(&[], FAILED)?;
+    }
+    for program in built.iter().filter(|program| is_of_ring_1(program)) {
+        program.run(&[ROOT_TESTS], FAILED)?;
+    }
+    Ok(())
 }
 
-fn scenes() -> Result<()> {
-    let mut command = cargo();
-    command.arg("test").args(SCENES).args(["--", "--test-threads=1"]);
-    exec::run(&mut command, "the daemon's log is printed with the scene that failed")
+fn scenes(built: &[TestProgram]) -> Result<()> {
+    for program in built.iter().filter(|program| program.is_of(SCENES)) {
+        program
+            .run(&["--test-threads=1"], "the daemon's log is printed with the scene that failed")?;
+    }
+    Ok(())
+}
+
+fn is_of_ring_1(program: &TestProgram) -> bool {
+    !BEYOND_RING_1.iter().any(|(_, folder)| program.is_of(folder))
 }
 
 #[cfg(test)]

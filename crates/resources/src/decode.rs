@@ -25,9 +25,7 @@ pub(crate) fn decode<T: DeserializeOwned>(value: &Value, findings: &mut Findings
 
 /// Decodes behind a pointer: the types of the API are large, and would be compiled for each kind of
 /// deserializer.
-fn erased<'de, T: DeserializeOwned>(
-    deserializer: impl Deserializer<'de>,
-) -> Result<T, String> {
+fn erased<'de, T: DeserializeOwned>(deserializer: impl Deserializer<'de>) -> Result<T, String> {
     let mut deserializer = <dyn erased_serde::Deserializer<'_>>::erase(deserializer);
     erased_serde::deserialize(&mut deserializer).map_err(|error| error.to_string())
 }

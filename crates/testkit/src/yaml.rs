@@ -1,6 +1,6 @@
 //! Builders of configuration text: ordinary YAML, as a user would write it.
 //!
-//! ```
+//! ```ignore
 //! use testkit::yaml;
 //! let text = yaml::join(&[
 //!     &yaml::service("web").cluster_ip("10.96.0.10").port("http", 80, 8080),

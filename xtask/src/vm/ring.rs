@@ -1,14 +1,14 @@
 //! Ring 4: the kernel programs, the probe and the main scenes on each supported older kernel.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use super::{kernel, on_each, quoted};
-use crate::rings::{PROGRAMS, SCENES};
-use crate::{build, exec};
+use crate::built::TestProgram;
+use crate::exec;
+use crate::rings::{DATAPATH, SCENES};
 
 /// For all of it: thirteen minutes of processor time, so seven on two cores without other work.
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
@@ -38,19 +38,9 @@ const CHOSEN: [&str; 18] = [
 /// How many times longer than usual a test waits there, see `testkit::patient`.
 const PATIENCE: u32 = 5;
 
-/// A test program that cargo built.
-#[derive(Debug, PartialEq, Eq)]
-struct TestProgram {
-    target: String,
-    /// Where cargo would run it.
-    folder: PathBuf,
-    program: PathBuf,
-}
-
-pub(crate) fn run() -> Result<()> {
-    build::programs(false)?;
-    let datapath = test_program(&PROGRAMS, "datapath")?;
-    let scenes = test_program(&SCENES, "scenes")?;
+pub(crate) fn run(built: &[TestProgram]) -> Result<()> {
+    let datapath = named(built, DATAPATH, "datapath")?;
+    let scenes = named(built, SCENES, "scenes")?;
     let probe = exec::programs("debug")?.join("kmesh-daemon");
     let command = script(&[
         ("what the kernel has", exec::root(), words(&probe, &["probe"])),
@@ -102,47 +92,14 @@ fn script(steps: &[(&str, &Path, String)]) -> String {
     script + "exit $failed\n"
 }
 
-/// Built like the other rings build it, so that it is there already.
-fn test_program(packages: &[&str], target: &str) -> Result<TestProgram> {
-    let mut command = exec::cargo();
-    command.args(["test", "--no-run", "--quiet", "--message-format=json"]).args(packages);
-    let messages = exec::capture(&mut command)?;
-    let programs = messages.lines().filter_map(parse);
-    let mut programs = programs.filter(|program| program.target == target);
-    programs.next().with_context(|| format!("cargo built no test program named {target}"))
-}
-
-/// A line that cargo prints for what it has built.
-fn parse(line: &str) -> Option<TestProgram> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let is_test = message["profile"]["test"].as_bool()?;
-    let program = message["executable"].as_str().filter(|_| is_test)?;
-    let manifest = message["manifest_path"].as_str()?;
-    Some(TestProgram {
-        target: message["target"]["name"].as_str()?.to_owned(),
-        folder: Path::new(manifest).parent()?.to_owned(),
-        program: program.into(),
-    })
+fn named<'a>(built: &'a [TestProgram], folder: &str, target: &str) -> Result<&'a TestProgram> {
+    let mut found = built.iter().filter(|it| it.is_of(folder) && it.target == target);
+    found.next().with_context(|| format!("cargo built no test program {target} of {folder}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_programs_with_tests_count() {
-        let test = r#"{"reason": "compiler-artifact", "manifest_path": "/w/crates/x/Cargo.toml",
-            "target": {"name": "x"}, "profile": {"test": true}, "executable": "/t/x-1"}"#;
-        let found = TestProgram {
-            target: "x".to_owned(),
-            folder: "/w/crates/x".into(),
-            program: "/t/x-1".into(),
-        };
-        assert_eq!(parse(test), Some(found));
-        assert_eq!(parse(&test.replace("true", "false")), None);
-        assert_eq!(parse(r#"{"reason": "build-finished", "success": true}"#), None);
-        assert_eq!(parse("warning: x"), None);
-    }
 
     /// A filter that matches nothing would pass.
     #[test]
