@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut command = Command::new(exec::programs("debug")?.join("e2e"));
     if !is_foreign {
-        command.env(programs::VARIABLE, prepared()?);
+        command.env(programs::VARIABLE, prepared(programs::ensure)?);
     }
     if arguments.prepare {
         return Ok(());
@@ -45,7 +45,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     if !exec::is_root() {
         bail!("the cluster is made of namespaces, cgroups and containers: run it as root");
     }
-    let folder = prepared()?;
+    let folder = prepared(programs::ensure_with_proxy)?;
     build::programs(true)?;
     let mut command = Command::new(exec::programs("release")?.join("bench-cluster"));
     command.env(programs::VARIABLE, folder).current_dir(exec::root()).args(arguments);
@@ -53,7 +53,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
 }
 
 /// Packages and programs; returns the folder of the programs.
-fn prepared() -> Result<PathBuf> {
+fn prepared(ensure: fn() -> Result<PathBuf>) -> Result<PathBuf> {
     deps::ensure(&[Set::Host, Set::Cluster])?;
-    programs::ensure()
+    ensure()
 }

@@ -7,10 +7,11 @@ use crate::network::POD_CIDR;
 use crate::node::Node;
 use crate::programs::Programs;
 
-/// kube-proxy of one node. Its rules stay when it ends.
+/// kube-proxy of one node, until it is dropped. Its rules stay; removing its table makes conntrack lose
+/// connections that have nothing to do with it.
 #[derive(Debug)]
 pub struct KubeProxy {
-    process: Component,
+    _process: Component,
 }
 
 impl KubeProxy {
@@ -21,15 +22,6 @@ impl KubeProxy {
         command.arg(format!("--cluster-cidr={POD_CIDR}"));
         command.args(["--proxy-mode=nftables", "--conntrack-max-per-core=0"]);
         let name = format!("kube-proxy-{}", node.name);
-        Self { process: Component::start(&name, logs, command) }
-    }
-
-    /// Ends it and removes its rules.
-    pub fn remove(mut self, node: &Node) {
-        self.process.stop();
-        for family in ["ip", "ip6"] {
-            // No such table where it had no time to make one.
-            let _ = node.try_run("nft", &["delete", "table", family, "kube-proxy"]);
-        }
+        Self { _process: Component::start(&name, logs, command) }
     }
 }

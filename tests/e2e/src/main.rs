@@ -14,13 +14,13 @@ mod scenes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use testkit::Interrupt;
 
 use e2e::fixture;
-use e2e::world::World;
+use e2e::world::{OUTAGE_S, World};
 
 use crate::scenes::{Scene, all};
 
@@ -38,6 +38,9 @@ struct Arguments {
     /// Only write the image of the test pods to this folder, for the nodes of a cluster of yours
     #[arg(long, value_name = "FOLDER")]
     save_image: Option<PathBuf>,
+    /// How long istiod is away in the scene without it; at 60 it is a drill
+    #[arg(long, value_name = "SECONDS", default_value_t = OUTAGE_S)]
+    outage_s: u64,
     /// Leave the cluster up until Enter is pressed
     #[arg(long)]
     keep: bool,
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     // What was made so far goes while the panic unwinds.
     let done = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::start(&logs);
+        world.outage = Duration::from_secs(arguments.outage_s);
         let failed = run(&scenes, &mut world, &interrupt);
         if arguments.keep {
             world.say_how_to_look();

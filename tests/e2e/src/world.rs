@@ -13,12 +13,17 @@ use crate::pod::{self, Pod};
 /// Longer than any change takes to be in force, on a machine that does other things, too.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long istiod is away unless somebody says otherwise, in seconds.
+pub const OUTAGE_S: u64 = 20;
+
 /// Dropped before the cluster: nothing of it outlives a scene.
 pub struct World {
     /// The daemons.
     pub mesh: Mesh,
     /// Ours, unless `KUBECONFIG` names another.
     pub cluster: Option<Cluster>,
+    /// How long istiod is away, for the scene of that.
+    pub outage: Duration,
     kubectl: Kubectl,
     logs: PathBuf,
 }
@@ -43,7 +48,8 @@ impl World {
         let clock = Instant::now();
         let mesh = Mesh::install(cluster.as_ref(), &kubectl);
         println!("{:>7.1} s  daemons ready", clock.elapsed().as_secs_f64());
-        Self { mesh, cluster, kubectl, logs: logs.to_owned() }
+        let outage = Duration::from_secs(OUTAGE_S);
+        Self { mesh, cluster, outage, kubectl, logs: logs.to_owned() }
     }
 
     /// Whether scenes may reach into the nodes.

@@ -39,7 +39,6 @@ const ALL: [Module; 2] = [
             "k8s.io/kubernetes/cmd/kube-controller-manager",
             "k8s.io/kubernetes/cmd/kube-scheduler",
             "k8s.io/kubernetes/cmd/kubelet",
-            "k8s.io/kubernetes/cmd/kube-proxy",
             "k8s.io/kubernetes/cmd/kubectl",
         ],
         crds: &[],
@@ -54,6 +53,18 @@ const ALL: [Module; 2] = [
         ],
     },
 ];
+
+/// What only the bench needs, of the first module.
+const PROXY: &str = "k8s.io/kubernetes/cmd/kube-proxy";
+
+/// Builds what is missing of what the bench needs, and returns the folder with all of it.
+pub(crate) fn ensure_with_proxy() -> Result<PathBuf> {
+    let folder = ensure()?;
+    if !folder.join("kube-proxy").is_file() {
+        build(PROXY, &work_folder(&folder, &ALL[0]), &folder)?;
+    }
+    Ok(folder)
+}
 
 /// Builds what is missing, and returns the folder with all of it.
 pub(crate) fn ensure() -> Result<PathBuf> {
@@ -86,17 +97,13 @@ pub(crate) fn ensure() -> Result<PathBuf> {
 impl Module {
     /// Works on a copy: go adds to go.mod and go.sum what it finds out, and the tree stays as it is.
     fn build(&self, text: &str, folder: &Path) -> Result<()> {
-        let work = folder.join("modules").join(self.folder);
+        let work = work_folder(folder, self);
         fs::create_dir_all(&work).with_context(|| format!("make {}", work.display()))?;
         fs::write(work.join("go.mod"), text)?;
         let sums = exec::root().join(MODULES).join(self.folder).join("go.sum");
         fs::copy(&sums, work.join("go.sum")).with_context(|| format!("copy {}", sums.display()))?;
         for package in self.packages {
-            let started = Instant::now();
-            let mut go = go(&work);
-            go.args(["build", "-o"]).arg(folder).arg(package);
-            exec::run(&mut go, "is there a way to the Go module proxy (GOPROXY)?")?;
-            exec::say(&format!("{:>7.1} s  {package}", started.elapsed().as_secs_f64()));
+            build(package, &work, folder)?;
         }
         for (module, from, to) in self.crds {
             let from = self.module_folder(&work, module)?.join(from);
@@ -114,6 +121,20 @@ impl Module {
         let found = text.lines().find_map(|line| line.strip_prefix(module)?.strip_prefix(' '));
         found.map(PathBuf::from).with_context(|| format!("{module} is not part of the build"))
     }
+}
+
+/// Where the module's copy is.
+fn work_folder(folder: &Path, module: &Module) -> PathBuf {
+    folder.join("modules").join(module.folder)
+}
+
+fn build(package: &str, work: &Path, folder: &Path) -> Result<()> {
+    let started = Instant::now();
+    let mut go = go(work);
+    go.args(["build", "-ldflags=-s -w", "-o"]).arg(folder).arg(package);
+    exec::run(&mut go, "is there a way to the Go module proxy (GOPROXY)?")?;
+    exec::say(&format!("{:>7.1} s  {package}", started.elapsed().as_secs_f64()));
+    Ok(())
 }
 
 fn go(work: &Path) -> Command {

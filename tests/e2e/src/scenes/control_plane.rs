@@ -1,7 +1,7 @@
 //! Control planes that are not there.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cluster::app::LoadKind;
 use testkit::wait_until;
@@ -12,8 +12,6 @@ use e2e::load::Load;
 use e2e::world::{PATIENCE, World};
 
 const EVERY_MS: u64 = 4;
-/// How long istiod is away. A node that asks once a second at most asks so often at most.
-const OUTAGE: Duration = Duration::from_secs(20);
 
 fn loads(world: &World) -> Vec<Load> {
     let mut loads = Vec::new();
@@ -44,6 +42,7 @@ pub fn connections_go_on_without_istiod_and_changes_come_afterwards(world: &mut 
         let status = world.mesh.status("node1");
         status["config"]["controlPlane"]["attempts"].as_u64().expect("attempts")
     };
+    let outage = world.outage;
     let loads = loads(world);
     let before = attempts(world);
     let clock = Instant::now();
@@ -51,13 +50,13 @@ pub fn connections_go_on_without_istiod_and_changes_come_afterwards(world: &mut 
     let yaml = fixture::service(MESH, "meanwhile", "web");
     world.kubectl().apply(&yaml);
     let away =
-        || if clock.elapsed() >= OUTAGE { Ok(()) } else { Err(format!("{:?}", clock.elapsed())) };
-    wait_until("istiod to be away for long enough", OUTAGE * 2, away);
+        || if clock.elapsed() >= outage { Ok(()) } else { Err(format!("{:?}", clock.elapsed())) };
+    wait_until("istiod to be away for long enough", outage * 2, away);
     let tried = attempts(world) - before;
     assert!(tried >= 1, "the outage was noticed");
     assert!(
-        tried <= OUTAGE.as_secs(),
-        "{tried} attempts within {OUTAGE:?}: more than one a second"
+        tried <= outage.as_secs(),
+        "{tried} attempts within {outage:?}: more than one a second"
     );
     world.cluster().start_istiod();
     // The daemon waits longer after each failure, and hears of it then.
