@@ -27,7 +27,7 @@ use crate::{admin, headers, preflight};
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     logging::init(args.log_level)?;
     datapath::init_libbpf_log();
-    if !datapath::return_large_buffers() {
+    if !datapath::spare_memory() {
         tracing::warn!("the allocator keeps large buffers: the daemon takes more memory");
     }
     preflight::require(args)?;

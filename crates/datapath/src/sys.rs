@@ -214,10 +214,14 @@ pub fn membarrier_global() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// See [`crate::return_large_buffers`].
-pub fn return_large_buffers(threshold_bytes: i32) -> bool {
+/// See [`crate::spare_memory`].
+pub fn spare_memory(large_buffer_bytes: i32) -> bool {
+    mallopt(libc::M_MMAP_THRESHOLD, large_buffer_bytes) && mallopt(libc::M_ARENA_MAX, 1)
+}
+
+fn mallopt(parameter: i32, value: i32) -> bool {
     // SAFETY: the call takes no pointer, and glibc takes its own locks.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, threshold_bytes) == 1 }
+    unsafe { libc::mallopt(parameter, value) == 1 }
 }
 
 /// See [`crate::return_free_memory`].
