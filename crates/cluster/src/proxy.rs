@@ -7,8 +7,7 @@ use crate::network::POD_CIDR;
 use crate::node::Node;
 use crate::programs::Programs;
 
-/// kube-proxy of one node, until it is dropped. Its rules stay; removing its table makes conntrack lose
-/// connections that have nothing to do with it.
+/// kube-proxy of one node, until it is dropped. Its rules stay.
 #[derive(Debug)]
 pub struct KubeProxy {
     _process: Component,

@@ -12,7 +12,7 @@ use testkit::{table, wait_until};
 
 use crate::Arguments;
 
-/// Where the server is, and one client in the mesh and one outside of it.
+/// Where the server is, and a client for each way.
 const NAMESPACE: &str = "bench";
 const PORT: u16 = 80;
 
@@ -75,6 +75,9 @@ fn judge(what: &str, bound: f64, rates: &[(Way, f64)]) -> bool {
 struct Bench {
     inside: Pod,
     outside: Pod,
+    /// Of its own: conntrack takes a connection to the pod for one to the cluster IP that it knows from the
+    /// same client and port, and drops it.
+    proxied: Pod,
     cluster_ip: SocketAddr,
     direct: SocketAddr,
     /// They are there all the time, as in a cluster that has both.
@@ -87,16 +90,17 @@ impl Bench {
         let node = &cluster.nodes[0];
         world.kubectl().apply(&objects());
         let server = world.pod(NAMESPACE, "server");
-        let (inside, outside) = (world.pod(NAMESPACE, "inside"), world.pod(NAMESPACE, "outside"));
+        let [inside, outside, proxied] =
+            ["inside", "outside", "proxied"].map(|name| world.pod(NAMESPACE, name));
         world.mesh.wait_enrolled(&inside);
         let service = world.service(NAMESPACE, "server");
         let ip = service["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
         let cluster_ip = SocketAddr::new(ip, PORT);
         let direct = SocketAddr::new(server.address(false), PORT);
-        let bench = Self { inside, outside, cluster_ip, direct, _proxies: Vec::new() };
+        let bench = Self { inside, outside, proxied, cluster_ip, direct, _proxies: Vec::new() };
         reach(&bench.inside, cluster_ip);
         let proxies = cluster.start_kube_proxy();
-        reach(&bench.outside, cluster_ip);
+        reach(&bench.proxied, cluster_ip);
         node.run(|| {
             for state in ["time_wait", "close"] {
                 let path = format!("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{state}");
@@ -123,7 +127,7 @@ impl Bench {
         let (client, to) = match way {
             Way::Direct => (&self.outside, self.direct),
             Way::Mesh => (&self.inside, self.cluster_ip),
-            Way::KubeProxy => (&self.outside, self.cluster_ip),
+            Way::KubeProxy => (&self.proxied, self.cluster_ip),
         };
         reach(client, to);
         let Arguments { threads, duration_ms, .. } = *arguments;
@@ -164,7 +168,7 @@ spec:
     )
 }
 
-/// Only one of the two clients is in the mesh.
+/// Only one of the clients is in the mesh.
 fn objects() -> String {
     format!(
         "apiVersion: v1
@@ -198,9 +202,10 @@ metadata: {{name: server, namespace: {NAMESPACE}}}
 spec:
   selector: {{app: server}}
   ports: [{{name: http, port: {PORT}}}]
-{}{}",
+{}{}{}",
         client("inside", "Kmesh"),
-        client("outside", "none")
+        client("outside", "none"),
+        client("proxied", "none")
     )
 }
 
