@@ -6,6 +6,7 @@
 //! (RFC 4291, section 2.5.5.2); ports in keys and values are in network order.
 #![forbid(unsafe_code)]
 
+pub mod authz;
 pub mod dns;
 pub mod layout;
 pub mod limits;

@@ -26,6 +26,8 @@ macro_rules! shared {
     };
 }
 
+pub(crate) use shared;
+
 shared! {
     /// An IPv6 address, or an IPv4 address in v4-mapped form.
     IpAddress {
@@ -59,7 +61,7 @@ shared! {
 shared! {
     /// The one entry of `settings`.
     Settings {
-        /// [`Settings::REGISTRY_ONLY`].
+        /// [`Settings::REGISTRY_ONLY`], [`Settings::AUTHZ`].
         flags: u32,
         /// Thread that sends headers for clients that do not speak first; 0 while there is none.
         header_sender: u32,
@@ -408,6 +410,8 @@ impl SocketMeta {
 impl Settings {
     /// Refuse destinations that nothing in the mesh names.
     pub const REGISTRY_ONLY: u32 = 1;
+    /// Inbound connections are judged by policies.
+    pub const AUTHZ: u32 = 2;
 }
 
 /// Where the number comes from that picks a slot.
