@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use zerocopy::byteorder::big_endian::U16 as Be16;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `IPPROTO_TCP`.
 pub const PROTOCOL_TCP: u8 = 6;
@@ -13,7 +12,7 @@ pub const PROTOCOL_UDP: u8 = 17;
 macro_rules! shared {
     ($(#[doc = $doc:expr])* $name:ident { $($(#[doc = $fdoc:expr])* $field:ident : $ty:ty,)+ }) => {
         $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
         #[repr(C)]
         pub struct $name { $($(#[doc = $fdoc])* pub $field: $ty,)+ }
 
@@ -25,6 +24,8 @@ macro_rules! shared {
         }
     };
 }
+
+pub(crate) use shared;
 
 shared! {
     /// An IPv6 address, or an IPv4 address in v4-mapped form.
@@ -59,7 +60,7 @@ shared! {
 shared! {
     /// The one entry of `settings`.
     Settings {
-        /// [`Settings::REGISTRY_ONLY`].
+        /// [`Settings::REGISTRY_ONLY`], [`Settings::AUTHZ`].
         flags: u32,
         /// Thread that sends headers for clients that do not speak first; 0 while there is none.
         header_sender: u32,
@@ -408,6 +409,8 @@ impl SocketMeta {
 impl Settings {
     /// Refuse destinations that nothing in the mesh names.
     pub const REGISTRY_ONLY: u32 = 1;
+    /// Inbound connections are judged by policies.
+    pub const AUTHZ: u32 = 2;
 }
 
 /// Where the number comes from that picks a slot.
