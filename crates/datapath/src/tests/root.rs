@@ -592,7 +592,7 @@ fn registry_only_refuses_what_nothing_names() {
     };
     let unknown = Selection::Passed(Reason::UnknownDestination);
     assert_eq!(dial([192, 0, 2, 1]), unknown);
-    one.datapath.maps().set_flags(abi::Settings::REGISTRY_ONLY).expect("flags");
+    one.datapath.maps().set_flag(abi::Settings::REGISTRY_ONLY, true).expect("flags");
     assert_eq!(dial([192, 0, 2, 1]), Selection::Refused(Reason::NotInRegistry));
     for local in [[127, 0, 0, 1], [169, 254, 1, 1], [224, 0, 0, 1]] {
         assert_eq!(dial(local), unknown, "{local:?}");

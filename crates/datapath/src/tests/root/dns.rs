@@ -246,7 +246,7 @@ fn a_resolver_is_reached_under_registry_only_whoever_asks_it() {
     let bench = Bench::new("dns_registry");
     let resolver = bench.resolvers()[0];
     let server = patient(bench.server.run(|| UdpSocket::bind(resolver)).expect("a server"));
-    bench.maps().set_flags(abi::Settings::REGISTRY_ONLY).expect("flags");
+    bench.maps().set_flag(abi::Settings::REGISTRY_ONLY, true).expect("flags");
     let refused = bench.socket(resolver).send_to(b"q", resolver).expect_err("not in the registry");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     let _heart = bench.capture();
