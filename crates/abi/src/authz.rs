@@ -298,6 +298,11 @@ pub enum Change {
         /// The address.
         address: IpAddress,
     },
+    /// Count from zero for a policy that had no number before.
+    ResetCount {
+        /// Index into `authz_counts`.
+        policy: u32,
+    },
     /// Whether anything is judged: [`crate::Settings::AUTHZ`].
     Active(bool),
 }

@@ -10,6 +10,7 @@ pub mod authz;
 pub mod dns;
 pub mod layout;
 pub mod limits;
+pub mod pool;
 mod reason;
 mod types;
 pub mod waypoint;

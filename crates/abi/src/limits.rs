@@ -108,31 +108,38 @@ pub struct Limits {
     pub map_batch_entries: u32,
 }
 
+// === impl Limits ===
+
+impl Limits {
+    /// What holds where the configuration says nothing.
+    pub const DEFAULT: Self = Self {
+        enrolments_max: ENROLMENTS_MAX,
+        frontends_max: FRONTENDS_MAX,
+        tables_max: TABLES_MAX,
+        slots_max: SLOTS_MAX,
+        backends_max: BACKENDS_MAX,
+        sockets_max: SOCKETS_MAX,
+        udp_flows_max: UDP_FLOWS_MAX,
+        affinities_max: AFFINITIES_MAX,
+        networks_max: NETWORKS_MAX,
+        resolvers_max: RESOLVERS_MAX,
+        event_ring_bytes: EVENT_RING_BYTES,
+        waypoint_sockets_max: WAYPOINT_SOCKETS_MAX,
+        header_ring_bytes: HEADER_RING_BYTES,
+        authz_sets_max: AUTHZ_SETS_MAX,
+        authz_words_max: AUTHZ_WORDS_MAX,
+        authz_rows_max: AUTHZ_ROWS_MAX,
+        authz_blocks_max: AUTHZ_BLOCKS_MAX,
+        authz_terms_max: AUTHZ_TERMS_MAX,
+        authz_policies_max: AUTHZ_POLICIES_MAX,
+        authz_sources_max: AUTHZ_SOURCES_MAX,
+        authz_destinations_max: AUTHZ_DESTINATIONS_MAX,
+        map_batch_entries: MAP_BATCH_ENTRIES,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            enrolments_max: ENROLMENTS_MAX,
-            frontends_max: FRONTENDS_MAX,
-            tables_max: TABLES_MAX,
-            slots_max: SLOTS_MAX,
-            backends_max: BACKENDS_MAX,
-            sockets_max: SOCKETS_MAX,
-            udp_flows_max: UDP_FLOWS_MAX,
-            affinities_max: AFFINITIES_MAX,
-            networks_max: NETWORKS_MAX,
-            resolvers_max: RESOLVERS_MAX,
-            event_ring_bytes: EVENT_RING_BYTES,
-            waypoint_sockets_max: WAYPOINT_SOCKETS_MAX,
-            header_ring_bytes: HEADER_RING_BYTES,
-            authz_sets_max: AUTHZ_SETS_MAX,
-            authz_words_max: AUTHZ_WORDS_MAX,
-            authz_rows_max: AUTHZ_ROWS_MAX,
-            authz_blocks_max: AUTHZ_BLOCKS_MAX,
-            authz_terms_max: AUTHZ_TERMS_MAX,
-            authz_policies_max: AUTHZ_POLICIES_MAX,
-            authz_sources_max: AUTHZ_SOURCES_MAX,
-            authz_destinations_max: AUTHZ_DESTINATIONS_MAX,
-            map_batch_entries: MAP_BATCH_ENTRIES,
-        }
+        Self::DEFAULT
     }
 }

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use zerocopy::byteorder::big_endian::U16 as Be16;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `IPPROTO_TCP`.
 pub const PROTOCOL_TCP: u8 = 6;
@@ -13,7 +12,7 @@ pub const PROTOCOL_UDP: u8 = 17;
 macro_rules! shared {
     ($(#[doc = $doc:expr])* $name:ident { $($(#[doc = $fdoc:expr])* $field:ident : $ty:ty,)+ }) => {
         $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
         #[repr(C)]
         pub struct $name { $($(#[doc = $fdoc])* pub $field: $ty,)+ }
 

@@ -45,6 +45,7 @@ const LIMITS: Limits = Limits {
     waypoint_sockets_max: 256,
     header_ring_bytes: 4_096,
     map_batch_entries: 8,
+    ..Limits::DEFAULT
 };
 
 const LOCK_DEADLINE: Duration = Duration::from_secs(5);
