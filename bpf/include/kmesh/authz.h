@@ -183,6 +183,16 @@ static __always_inline __u32 authz_row_of_port(const struct authz_case *at_hand,
 	return found ? found->row : at_hand->set->port_row;
 }
 
+/* By halves: for __builtin_ctzll clang makes a table in memory, which would be one map more. */
+static __always_inline __u32 authz_lowest_bit(__u64 bits)
+{
+	__u64 lowest = bits & -bits;
+
+	return !!(lowest & 0xffffffff00000000) << 5 | !!(lowest & 0xffff0000ffff0000) << 4 |
+	       !!(lowest & 0xff00ff00ff00ff00) << 3 | !!(lowest & 0xf0f0f0f0f0f0f0f0) << 2 |
+	       !!(lowest & 0xcccccccccccccccc) << 1 | !!(lowest & 0xaaaaaaaaaaaaaaaa);
+}
+
 /* Takes word `at` of one row into `bits`; false when it is not there. */
 static __always_inline bool authz_and_word(__u32 row, __u32 at, __u64 *bits)
 {
@@ -225,7 +235,7 @@ __weak __noinline int authz_find_term(const struct authz_rows *rows, __u32 first
 		if (!authz_terms_that_hold(rows, at, &bits))
 			return AUTHZ_ROW_MISSING;
 		if (bits)
-			return at * AUTHZ_BITS_PER_WORD + __builtin_ctzll(bits);
+			return at * AUTHZ_BITS_PER_WORD + authz_lowest_bit(bits);
 	}
 	return first + AUTHZ_WORDS_PER_SET_MAX == end ? AUTHZ_NO_TERM : AUTHZ_ROW_MISSING;
 }

@@ -47,7 +47,7 @@ static __always_inline void authz_count_policy(__u32 policy, enum authz_deed dee
 __weak __noinline __u32 authz_count_word(__u64 bits, __u32 first_term, __u32 last)
 {
 	for (__u32 step = 0; step < AUTHZ_BITS_PER_WORD && bits; step++) {
-		__u32 policy = authz_policy_of(authz_term_at(first_term + __builtin_ctzll(bits)));
+		__u32 policy = authz_policy_of(authz_term_at(first_term + authz_lowest_bit(bits)));
 
 		if (policy != last)
 			authz_count_policy(policy, AUTHZ_DRY_RUN);

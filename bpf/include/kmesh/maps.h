@@ -216,7 +216,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } authz_terms __weak SEC(".maps");
 
-/* Writer: programs. What each policy did. */
+/* Writer: programs. What each policy did. User space sets an entry to zero before a policy gets it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);

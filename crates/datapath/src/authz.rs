@@ -101,9 +101,18 @@ impl AuthzMaps {
             Change::RemoveBlock { key } => removed(self.blocks.delete(key.as_bytes()))
                 .map(drop)
                 .map_err(entry_error("authz_blocks", key)),
+            Change::ResetCount { policy } => self.reset_count(*policy),
             // In batches, or a setting.
             _ => Ok(()),
         }
+    }
+
+    fn reset_count(&self, policy: u32) -> Result<()> {
+        let failed = |error| entry_error("authz_counts", policy)(error);
+        let cpus = libbpf_rs::num_possible_cpus().map_err(failed)?;
+        let zero = vec![AuthzCount::default().as_bytes().to_vec(); cpus];
+        let counts = &self.counts;
+        counts.update_percpu(policy.as_bytes(), &zero, MapFlags::ANY).map_err(failed)
     }
 
     /// The sets that destinations name; one that is outside the map is left out.
@@ -156,7 +165,7 @@ impl Maps {
         })
     }
 
-    /// What a policy did, over all CPUs, since [`Maps::clear_authz_count`].
+    /// What a policy did, over all CPUs, since [`Change::ResetCount`].
     ///
     /// # Errors
     /// When the index is outside the map, or the kernel refuses a read.
@@ -173,20 +182,6 @@ impl Maps {
             denied: sum.denied + count.denied,
             dry_run: sum.dry_run + count.dry_run,
         }))
-    }
-
-    /// Starts the counters of a policy at zero: before the index is given to another policy, so that no
-    /// program counts there.
-    ///
-    /// # Errors
-    /// When the index is outside the map, or the kernel refuses.
-    pub fn clear_authz_count(&self, policy: u32) -> Result<()> {
-        let cpus = libbpf_rs::num_possible_cpus().map_err(entry_error("authz_counts", policy))?;
-        let zero = vec![AuthzCount::default().as_bytes().to_vec(); cpus];
-        self.authz
-            .counts
-            .update_percpu(policy.as_bytes(), &zero, MapFlags::ANY)
-            .map_err(entry_error("authz_counts", policy))
     }
 
     /// True while connections are judged.
