@@ -7,8 +7,8 @@
  *           authz_words, authz_terms.
  * Writes:   authz_counts, events (a refusal), counters.
  * Verdict:  a connection that the policies of its destination refuse meets no listener: the client gets
- *           a reset, the server nothing. All else goes on. Connections over the loopback device are
- *           what the workload says to itself; they are not judged.
+ *           a reset, the server nothing. All else goes on. What the workload says to itself, over the
+ *           loopback device or from the very address that it dials, is not judged.
  * On internal error: what cannot be judged is refused, authz_closed. Without room in the ring the
  *           refusal stands and event_lost is counted.
  */
@@ -29,6 +29,12 @@ static __always_inline bool is_judged(struct bpf_sk_lookup *ctx)
 	       authz_is_active();
 }
 
+/* Where IPv4 goes to an address of its own, the kernel names the device that has the address. */
+static __always_inline bool is_own(const struct authz_connection *connection)
+{
+	return address_equal(&connection->source, &connection->destination);
+}
+
 SEC("sk_lookup")
 int kmesh_authz(struct bpf_sk_lookup *ctx)
 {
@@ -39,6 +45,8 @@ int kmesh_authz(struct bpf_sk_lookup *ctx)
 	if (!is_judged(ctx))
 		return SK_PASS;
 	connection = sk_lookup_connection(ctx);
+	if (is_own(&connection))
+		return SK_PASS;
 	authz_judge(&connection, &at_hand, &verdict);
 	authz_count(&at_hand, &verdict);
 	if (verdict.refused)

@@ -72,13 +72,17 @@ impl Place {
         self.load_with(LIMITS)
     }
 
-    /// A program that another test starts has the lock of a load before until its exec.
     fn load_with(&self, limits: Limits) -> Datapath {
-        wait_until("the lock", LOCK_DEADLINE, || match Datapath::load(self.config(limits)) {
-            Err(Error::Locked { path }) => Err(format!("{} is locked", path.display())),
-            other => Ok(other.expect("the programs load")),
-        })
+        load(&self.config(limits))
     }
+}
+
+/// A program that another test starts has the lock of a load before until its exec.
+fn load(config: &Config) -> Datapath {
+    wait_until("the lock", LOCK_DEADLINE, || match Datapath::load(config.clone()) {
+        Err(Error::Locked { path }) => Err(format!("{} is locked", path.display())),
+        other => Ok(other.expect("the programs load")),
+    })
 }
 
 /// The program that each link runs, by the link's name.
