@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use abi::authz::{AuthzDestination, Change};
@@ -217,16 +216,17 @@ fn the_guard_outlives_the_process_and_gets_the_next_program_in_one_step() {
     assert_eq!(state.expect("a guard"), LinkState::Updated);
 }
 
-/// Fewer than there are ports to dial from.
-const CONNECTIONS: usize = 10_000;
+const CONNECTIONS: usize = 8_000;
 
-/// What came of so many connections, one after the other, and how often.
-fn outcomes(from: &Pod, to: SocketAddr) -> BTreeMap<Result<(), ErrorKind>, usize> {
+/// What came of so many connections, one after the other, and how often. Each lasts until the server has
+/// taken it, so that they do not pile up.
+fn outcomes(from: &Pod, to: SocketAddr) -> BTreeMap<Result<usize, ErrorKind>, usize> {
     let mut outcomes = BTreeMap::new();
     from.run(|| {
         for _ in 0..CONNECTIONS {
-            let outcome = TcpStream::connect_timeout(&to, PATIENCE);
-            *outcomes.entry(outcome.map(drop).map_err(|error| error.kind())).or_default() += 1;
+            let dialled = TcpStream::connect_timeout(&to, PATIENCE);
+            let outcome = dialled.and_then(|mut stream| stream.read(&mut [0]));
+            *outcomes.entry(outcome.map_err(|error| error.kind())).or_default() += 1;
         }
     });
     outcomes
@@ -237,28 +237,19 @@ fn no_connection_is_judged_wrongly_while_the_programs_are_replaced() {
     let mut bench = Bench::new("guard_replace");
     let listener = bench.listen("[::]:8080");
     let (friend, foe, to) = (bench.friend.clone(), bench.foe.clone(), bench.addresses()[0]);
-    let done = AtomicBool::new(false);
-    let replaced = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            listener.set_nonblocking(true).expect("no waiting");
-            while !done.load(Ordering::Relaxed) {
-                drop(listener.accept());
-            }
-        });
-        let dialling = [
-            scope.spawn(|| outcomes(&friend, to)),
-            scope.spawn(|| outcomes(&foe, to)),
-        ];
-        let mut replaced = 0;
-        while !dialling.iter().all(|thread| thread.is_finished()) {
+    let mut replaced = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..CONNECTIONS).for_each(|_| drop(listener.accept())));
+        let friend = scope.spawn(|| outcomes(&friend, to));
+        let foe = scope.spawn(|| outcomes(&foe, to));
+        while !friend.is_finished() || !foe.is_finished() {
             bench = bench.reload();
             replaced += 1;
         }
-        done.store(true, Ordering::Relaxed);
-        let [friend, foe] = dialling.map(|thread| thread.join().expect("it dialled"));
-        assert_eq!(friend, [(Ok(()), CONNECTIONS)].into());
-        assert_eq!(foe, [(Err(ErrorKind::ConnectionRefused), CONNECTIONS)].into());
-        replaced
+        let end_of_stream = [(Ok(0), CONNECTIONS)].into();
+        assert_eq!(friend.join().expect("it dialled"), end_of_stream);
+        let refused = [(Err(ErrorKind::ConnectionRefused), CONNECTIONS)].into();
+        assert_eq!(foe.join().expect("it dialled"), refused);
     });
     assert!(replaced > 1, "{replaced}");
 }
