@@ -73,8 +73,8 @@ static __always_inline struct authz_source *authz_find_source(const struct ip_ad
 }
 
 /* One load: the memory of an entry that is replaced may be another entry's at once. */
-static __always_inline struct authz_destination
-authz_load_destination(const struct authz_destination *entry)
+static __always_inline struct authz_destination authz_load_destination(
+	const struct authz_destination *entry)
 {
 	union {
 		__u64 word;
@@ -122,8 +122,8 @@ static __always_inline bool authz_find_set(const struct ip_address *address,
 	return true;
 }
 
-static __always_inline struct authz_row *
-authz_find_row(const struct authz_case *at_hand, enum authz_dimension dimension, __u64 value)
+static __always_inline struct authz_row *authz_find_row(const struct authz_case *at_hand,
+							enum authz_dimension dimension, __u64 value)
 {
 	struct authz_row_key key = {
 		.set = at_hand->set_index,
@@ -153,7 +153,7 @@ static __always_inline bool authz_find_source_row(__u64 identity, struct authz_c
 		at_hand->rows.source = found->row;
 	else
 		at_hand->rows.source = identity == AUTHZ_NO_IDENTITY ? set->no_identity_row
-								    : set->identity_row;
+								     : set->identity_row;
 	return false;
 }
 
@@ -267,8 +267,8 @@ static __always_inline void authz_judge_terms(const struct authz_case *at_hand,
 	if (bit >= 0)
 		authz_decide_by(at_hand, bit, verdict);
 	else
-		authz_refuse(verdict, bit == AUTHZ_NO_TERM ? REASON_AUTHZ_NOT_ALLOWED
-							   : REASON_AUTHZ_CLOSED);
+		authz_refuse(verdict,
+			     bit == AUTHZ_NO_TERM ? REASON_AUTHZ_NOT_ALLOWED : REASON_AUTHZ_CLOSED);
 }
 
 /*

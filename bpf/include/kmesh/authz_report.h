@@ -95,6 +95,7 @@ static __always_inline void authz_count(const struct authz_case *at_hand,
 				      at_hand->set->words, at_hand->set->first_term);
 }
 
+/* Without the namespace's cookie, which a program at this place is not told: the local address is known. */
 static __always_inline void authz_report(enum event_kind kind,
 					 const struct authz_connection *connection,
 					 __be16 source_port, const struct authz_verdict *verdict)

@@ -14,8 +14,8 @@
  * keeps it so: of two loads in two branches the compiler makes one at a computed offset, which the
  * verifier refuses.
  */
-static __always_inline struct authz_connection
-sk_lookup_connection(const volatile struct bpf_sk_lookup *ctx)
+static __always_inline struct authz_connection sk_lookup_connection(
+	const volatile struct bpf_sk_lookup *ctx)
 {
 	struct authz_connection connection = { .port = ctx->local_port };
 

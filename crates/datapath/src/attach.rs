@@ -110,7 +110,8 @@ impl Datapath {
     fn update_guards(&self, undo: &mut Vec<Undo>) -> Result<Option<LinkState>> {
         let mut state = None;
         for guard in self.guards().all()? {
-            let old = sys::program_by_id(guard.program_id).map_err(path_error("open", &guard.pin))?;
+            let old =
+                sys::program_by_id(guard.program_id).map_err(path_error("open", &guard.pin))?;
             match sys::link_update(guard.link.as_fd(), self.guards().program()) {
                 Ok(()) => undo.push(Undo::Restore { link: guard.link, program: old }),
                 Err(e) if e.raw_os_error() == Some(libc::ENOLINK) => {

@@ -53,7 +53,8 @@ impl Guards {
             return Ok(LinkState::Created);
         }
         let known = Guard::open(pin.clone())?;
-        if known.netns_inode == inode(netns).map_err(path_error("inspect the namespace of", &pin))?
+        if known.netns_inode
+            == inode(netns).map_err(path_error("inspect the namespace of", &pin))?
         {
             sys::link_update(known.link.as_fd(), self.program())
                 .map_err(path_error("update", &pin))?;

@@ -7,8 +7,8 @@ mod judging;
 use std::net::IpAddr;
 
 use abi::authz::{
-    AuthzBlockKey, AuthzDestination, AuthzRow, AuthzRowKey, AuthzSet, AuthzSource, Change, Contents,
-    Term,
+    AuthzBlockKey, AuthzDestination, AuthzRow, AuthzRowKey, AuthzSet, AuthzSource, Change,
+    Contents, Term,
 };
 
 use super::{LIMITS, Place};

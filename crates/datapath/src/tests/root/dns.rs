@@ -1,13 +1,16 @@
 //! Whose queries reach the DNS proxy, and what a client sees of it: real sockets in namespaces.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use abi::Reason;
+use abi::authz::Change;
 use nix::sys::socket::{setsockopt, sockopt};
 use testkit::{Pod, Scene, wait_until};
 
@@ -186,6 +189,22 @@ fn a_tcp_connection_to_a_resolver_reaches_the_proxy() {
         let accepted = proxy.at(&proxy.tcp, resolver).accept().expect("accepted");
         assert_eq!(accepted.1.port(), stream.local_addr().expect("an address").port());
     }
+}
+
+#[test]
+fn the_proxy_is_found_in_a_namespace_whose_guard_refuses_everything() {
+    let bench = Bench::new("dns_guard");
+    let proxy = bench.proxy();
+    let _heart = bench.capture();
+    let netns = File::open(bench.client.netns()).expect("the client's namespace");
+    bench.datapath.guards().set(netns.as_fd(), bench.cookie).expect("a guard");
+    bench.maps().apply_authz(&[Change::Active(true)]).expect("active");
+    for resolver in bench.resolvers() {
+        bench.client.run(|| TcpStream::connect(resolver)).expect("connected");
+        proxy.at(&proxy.tcp, resolver).accept().expect("accepted");
+    }
+    assert_eq!(bench.count(Reason::DnsProxySilent), 0);
+    assert_eq!(bench.count(Reason::AuthzClosed), 0);
 }
 
 #[test]

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use abi::authz::{
-    AuthzBlockKey, AuthzDestination, AuthzRow, AuthzRowKey, AuthzSet, AuthzSource,
-    Change, Term,
+    AuthzBlockKey, AuthzDestination, AuthzRow, AuthzRowKey, AuthzSet, AuthzSource, Change, Term,
 };
 use abi::limits::AUTHZ_WORDS_PER_SET_MAX;
 use abi::{IpAddress, Reason};
