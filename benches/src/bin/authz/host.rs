@@ -3,19 +3,22 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use abi::authz::Change;
 use abi::limits::Limits;
 use anyhow::Context;
 use benches::statistics::cpu_us;
 use benches::wrk::{self, Load};
-use datapath::{Config, Datapath};
+use datapath::{Config, Datapath, EventReader};
 use testkit::{Cgroup, Nginx, Pod, Scene};
 
 use crate::policies;
 
 const SCENE: &str = "authz-bench";
 const SERVER_PORT: u16 = 8080;
+const DRAIN_PERIOD: Duration = Duration::from_millis(100);
 
 /// Client, server, programs.
 pub struct Host {
@@ -92,6 +95,22 @@ impl Host {
         let known = policies::source(address);
         let change = if allowed { known } else { Change::RemoveSource { address: address.into() } };
         Ok(self.datapath.maps().apply_authz(&[change])?)
+    }
+
+    /// Does `work` while somebody reads the events, as the daemon does.
+    pub fn while_events_are_read<T>(&self, work: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut reader = EventReader::new(self.datapath.maps());
+                while let (false, Ok(reader)) = (done.load(Ordering::Relaxed), &mut reader) {
+                    reader.next_batch(DRAIN_PERIOD);
+                }
+            });
+            let result = work();
+            done.store(true, Ordering::Relaxed);
+            result
+        })
     }
 
     /// Runs wrk one way: its rate, and the CPU time of one request, us: all of wrk and nginx.
