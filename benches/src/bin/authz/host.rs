@@ -18,6 +18,7 @@ use crate::policies;
 
 const SCENE: &str = "authz-bench";
 const SERVER_PORT: u16 = 8080;
+const OTHER_PORT: u16 = 8081;
 const DRAIN_PERIOD: Duration = Duration::from_millis(100);
 
 /// Client, server, programs.
@@ -38,6 +39,8 @@ pub struct Host {
 pub enum Way {
     /// It is not in the mesh.
     Direct,
+    /// It is enrolled: its connections are reported, and not judged.
+    Enrolled,
     /// It is enrolled and under guard, by so many policies.
     Judged(u32),
 }
@@ -55,7 +58,7 @@ impl Host {
             pod.sysctl("net.ipv4.ip_local_port_range", "1024 65535");
             pod.sysctl("net.ipv4.tcp_tw_reuse", "1");
         }
-        let nginx = Nginx::start(&server, &[SERVER_PORT]);
+        let nginx = Nginx::start(&server, &[SERVER_PORT, OTHER_PORT]);
         let (bpf_fs, cgroup) = (scene.bpffs().path().into(), scene.cgroup().path().into());
         let mut datapath = Datapath::load(Config { bpf_fs, cgroup, limits: Limits::DEFAULT })?;
         datapath.attach()?;
@@ -69,18 +72,26 @@ impl Host {
         SocketAddr::from((self.server.v4, SERVER_PORT))
     }
 
+    /// The server at a port that no load was sent to: a client that has used up its ports towards one looks
+    /// long for one that is free.
+    pub fn other_port(&self) -> SocketAddr {
+        SocketAddr::from((self.server.v4, OTHER_PORT))
+    }
+
     /// Puts the server into this state.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn arrange(&self, way: Way) -> anyhow::Result<()> {
         let (maps, guards) = (self.datapath.maps(), self.datapath.guards());
+        match way {
+            Way::Direct => drop(maps.unenrol(self.cookie)?),
+            Way::Enrolled | Way::Judged(_) => maps.enrol(self.cookie, 0, 0)?,
+        }
         let Way::Judged(count) = way else {
-            maps.unenrol(self.cookie)?;
             guards.remove(self.cookie)?;
             return Ok(());
         };
-        maps.enrol(self.cookie, 0, 0)?;
         guards.set(self.netns.as_fd(), self.cookie)?;
         maps.apply_authz(&policies::changes(count, self.client.v4.into(), SERVER_PORT))?;
         Ok(())
@@ -122,7 +133,9 @@ impl Host {
         let cpu = || anyhow::Ok(cpu_us(self.scene.cgroup().path())? + cpu_us(self.outside.path())?);
         let before = cpu()?;
         let target = self.server().to_string();
-        let figures = wrk::run(&self.client, self.outside.path(), &target, load)?;
+        let figures = self.while_events_are_read(|| {
+            wrk::run(&self.client, self.outside.path(), &target, load)
+        })?;
         Ok((figures.per_second, (cpu()? - before) / figures.requests as f64))
     }
 }

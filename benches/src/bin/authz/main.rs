@@ -74,13 +74,13 @@ fn run(args: &Args) -> anyhow::Result<Vec<String>> {
 }
 
 fn connections(host: &Host, args: &Args, interrupt: &Interrupt) -> anyhow::Result<Vec<String>> {
+    let subject = |name, bound| Subject { name, bound };
     let subjects = [
-        (0, "0 policies", 0.97),
-        (10, "10 policies, the last one allows", 0.95),
-        (1_000, "1000 policies, the last one allows", 0.90),
+        (Way::Enrolled, subject("enrolled, not judged", None)),
+        (Way::Judged(0), subject("0 policies", Some(0.97))),
+        (Way::Judged(10), subject("10 policies, the last one allows", Some(0.95))),
+        (Way::Judged(1_000), subject("1000 policies, the last one allows", Some(0.90))),
     ];
-    let subjects = subjects
-        .map(|(count, name, bound)| (Way::Judged(count), Subject { name, bound: Some(bound) }));
     let title = "Connections/s, one request each";
     let comparison = Comparison { title, baseline: DIRECT, rounds: args.rounds };
     let load = Load { connections: CONNECTIONS, short: true, seconds: args.seconds };

@@ -25,7 +25,7 @@ pub fn report(host: &Host) -> anyhow::Result<Vec<String>> {
     let closed = waits_us(&host.client, SocketAddr::new(host.server().ip(), CLOSED_PORT))?;
     host.arrange(Way::Judged(POLICIES))?;
     host.introduce(false)?;
-    let refused = host.while_events_are_read(|| waits_us(&host.client, host.server()))?;
+    let refused = host.while_events_are_read(|| waits_us(&host.client, host.other_port()))?;
     host.introduce(true)?;
     println!("\nRefusal as the client sees it, us, of {CONNECTS} connects\n");
     let row = |name: &str, waits: &[f64]| {
