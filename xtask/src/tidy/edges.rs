@@ -10,6 +10,7 @@ const DOCUMENT: &str = "docs/dependencies.md";
 const ALLOWED: &[(&str, &[&str])] = &[
     ("abi", &[]),
     ("model", &[]),
+    ("authz", &["abi", "model"]),
     ("balance", &["model"]),
     ("plan", &["abi", "balance", "model"]),
     ("cni", &[]),
@@ -25,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "kmesh-daemon",
         &[
             "abi",
+            "authz",
             "balance",
             "cni",
             "datapath",
