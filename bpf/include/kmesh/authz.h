@@ -112,6 +112,8 @@ static __always_inline bool authz_find_set(const struct ip_address *address,
 	if (!entry)
 		return false;
 	found = authz_load_destination(entry);
+	if (found.set == AUTHZ_SET_INDEX_CLOSED)
+		return false;
 	at_hand->set_index = found.set;
 	at_hand->set = bpf_map_lookup_elem(&authz_sets, &at_hand->set_index);
 	if (!at_hand->set || at_hand->set->flags & AUTHZ_SET_CLOSED)
@@ -271,9 +273,15 @@ static __always_inline void authz_judge_terms(const struct authz_case *at_hand,
 			     bit == AUTHZ_NO_TERM ? REASON_AUTHZ_NOT_ALLOWED : REASON_AUTHZ_CLOSED);
 }
 
+static __always_inline void authz_close(struct authz_case *at_hand, struct authz_verdict *verdict)
+{
+	at_hand->set = NULL;
+	authz_refuse(verdict, REASON_AUTHZ_CLOSED);
+}
+
 /*
- * The verdict on one connection; `at_hand` is left for authz_count_undecided(), without a set where no
- * term was looked at.
+ * The verdict on one connection; `at_hand` is left for authz_count(), without a set where no term was
+ * looked at.
  */
 static __always_inline void authz_judge(const struct authz_connection *connection,
 					struct authz_case *at_hand, struct authz_verdict *verdict)
@@ -285,16 +293,15 @@ static __always_inline void authz_judge(const struct authz_connection *connectio
 		verdict->reason = REASON_AUTHZ_NODE;
 		return;
 	}
-	if (!authz_find_set(&connection->destination, at_hand) ||
-	    identity == AUTHZ_IDENTITY_CLOSED) {
-		at_hand->set = NULL;
-		return authz_refuse(verdict, REASON_AUTHZ_CLOSED);
-	}
+	if (!authz_find_set(&connection->destination, at_hand))
+		return authz_close(at_hand, verdict);
 	if (authz_find_source_row(identity, at_hand)) {
 		at_hand->set = NULL;
 		verdict->reason = REASON_AUTHZ_TRUSTED_WAYPOINT;
 		return;
 	}
+	if (identity == AUTHZ_IDENTITY_CLOSED && at_hand->set->flags & AUTHZ_SET_USES_IDENTITY)
+		return authz_close(at_hand, verdict);
 	at_hand->rows.address = authz_row_of_source_address(at_hand, &connection->source);
 	at_hand->rows.port = authz_row_of_port(at_hand, connection->port);
 	authz_judge_terms(at_hand, verdict);

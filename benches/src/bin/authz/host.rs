@@ -133,9 +133,8 @@ impl Host {
         let cpu = || anyhow::Ok(cpu_us(self.scene.cgroup().path())? + cpu_us(self.outside.path())?);
         let before = cpu()?;
         let target = self.server().to_string();
-        let figures = self.while_events_are_read(|| {
-            wrk::run(&self.client, self.outside.path(), &target, load)
-        })?;
+        let figures = self
+            .while_events_are_read(|| wrk::run(&self.client, self.outside.path(), &target, load))?;
         Ok((figures.per_second, (cpu()? - before) / figures.requests as f64))
     }
 }

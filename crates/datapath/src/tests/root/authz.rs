@@ -1,5 +1,6 @@
 //! Who may connect, on the running kernel: what the tests of it share, and the maps themselves.
 
+mod agreement;
 mod closing;
 mod guarding;
 mod judging;

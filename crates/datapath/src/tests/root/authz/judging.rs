@@ -207,12 +207,18 @@ fn what_cannot_be_judged_is_refused() {
             address: SERVER.into(),
             value: AuthzDestination { set, row },
         };
+        court.apply([at(AuthzDestination::CLOSED, EVERY_TERM)]);
+        assert_eq!(court.verdict(), CLOSED, "the set that refuses everything");
         court.apply([at(super::LIMITS.authz_sets_max, EVERY_TERM)]);
         assert_eq!(court.verdict(), CLOSED, "no such set");
         court.apply([at(SET, super::LIMITS.authz_words_max)]);
         assert_eq!(court.verdict(), CLOSED, "no such row");
         court.apply([at(SET, EVERY_TERM), source(CLIENT, AuthzSource::IDENTITY_CLOSED)]);
         assert_eq!(court.verdict(), CLOSED, "an identity that could be two");
+        let without_identities = AuthzSet { flags: AuthzSet::HAS_ALLOW, ..set() };
+        court.apply([Change::Set { index: SET, value: without_identities }]);
+        let denied = Judgement::Refused(Reason::AuthzDenied, Some(DENY));
+        assert_eq!(court.verdict(), denied, "it does not matter who dials");
         let closed = AuthzSet { flags: AuthzSet::CLOSED, ..AuthzSet::default() };
         court.apply([source(CLIENT, FRIEND), Change::Set { index: SET, value: closed }]);
         assert_eq!(court.verdict(), CLOSED, "a set that is closed");
