@@ -62,7 +62,7 @@ fn connections() -> Vec<Connection> {
 fn few<T: std::fmt::Debug + Clone + 'static>(
     one: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Vec<T>> {
-    prop_oneof![5 => Just(Vec::new()), 2 => vec(one, 1..3)]
+    prop_oneof![4 => Just(Vec::new()), 1 => vec(one, 1..3)]
 }
 
 fn text(of: impl Strategy<Value = String>) -> impl Strategy<Value = StringMatch> {
@@ -134,9 +134,12 @@ fn policy_name() -> impl Strategy<Value = PolicyName> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     use {PolicyAction as Action, PolicyScope as Scope};
-    let rule = vec(vec(a_match(), 0..3).prop_map(|matches| Clause { matches }), 0..3);
     let scope = select(vec![Scope::Global, Scope::Namespace, Scope::WorkloadSelector]);
     let action = select(vec![Action::Allow, Action::Allow, Action::Deny, Action::Audit]);
+    // Without a clause, or with an empty one, a rule is for everybody: seldom, as it hides the others.
+    let clause = prop_oneof![1 => vec(a_match(), 0), 15 => vec(a_match(), 1..4)];
+    let clause = clause.prop_map(|matches| Clause { matches }).boxed();
+    let rule = prop_oneof![1 => vec(clause.clone(), 0), 15 => vec(clause, 1..3)];
     let rules = vec(rule.prop_map(|clauses| Rule { clauses }), 0..4);
     (policy_name(), scope, action, prop::bool::weighted(0.1), rules).prop_map(
         |(name, scope, action, is_dry_run, rules)| Policy {
