@@ -35,7 +35,10 @@ impl Committer {
         node: Node,
         waypoint_port: u16,
     ) -> datapath::Result<Self> {
-        maps.set_flags(flags(&node))?;
+        maps.set_flag(
+            Settings::REGISTRY_ONLY,
+            node.outbound_policy == OutboundPolicy::RegistryOnly,
+        )?;
         let layout = recover(&maps, limits)?;
         Ok(Self {
             maps,
@@ -129,11 +132,4 @@ fn wait_for_programs() -> datapath::Result<()> {
         path: "membarrier".into(),
         source,
     })
-}
-
-fn flags(node: &Node) -> u32 {
-    match node.outbound_policy {
-        OutboundPolicy::AllowAny => 0,
-        OutboundPolicy::RegistryOnly => Settings::REGISTRY_ONLY,
-    }
 }

@@ -34,7 +34,9 @@ impl Totals {
         let counter = match event.kind {
             ConnectionEvent::OPENED => &self.opened,
             ConnectionEvent::REFUSED => &self.refused,
-            _ => &self.closed,
+            ConnectionEvent::CLOSED => &self.closed,
+            // Closed besides, if it was opened.
+            _ => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if event.by_waypoint != 0 {
@@ -110,6 +112,7 @@ fn log(event: &ConnectionEvent) {
     let state = match event.kind {
         ConnectionEvent::OPENED => "opened",
         ConnectionEvent::REFUSED => "refused",
+        ConnectionEvent::ENDED => "ended",
         _ => "closed",
     };
     let direction =

@@ -211,11 +211,15 @@ struct udp_flow {
 
 enum event_kind {
 	EVENT_OPENED = 1,
-	EVENT_REFUSED = 2, /* by us at connect (reason), or by the peer or network (error) */
+	EVENT_REFUSED = 2, /* by us (reason), or by the peer or network (error) */
 	EVENT_CLOSED = 3,
+	EVENT_ENDED = 4, /* by us, after a change of policies; EVENT_CLOSED comes besides */
 };
 
-/* Record of the ring buffer `events`. */
+/*
+ * Record of the ring buffer `events`. It may grow at its end: what a shorter record of an older program
+ * lacks is zero.
+ */
 struct connection_event {
 	__u64 time_ns;	  /* CLOCK_MONOTONIC */
 	__u64 started_ns; /* when connect() was called, or the connection was accepted */
@@ -235,7 +239,10 @@ struct connection_event {
 	__u8 direction; /* enum socket_direction */
 	__u8 protocol;
 	__u8 by_waypoint; /* 1: `remote` is a waypoint */
-	__u8 reserved[2];
+	__u8 by_policy;	  /* 1: `policy` and `rule` say what decided */
+	__u8 rule;
+	__u32 policy; /* index into `authz_counts` */
+	__u32 reserved;
 };
 
 /*

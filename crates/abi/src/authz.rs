@@ -153,6 +153,25 @@ impl AuthzBlockKey {
     pub const SET_BITS: u32 = 32;
 }
 
+impl std::fmt::Display for AuthzRowKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.dimension {
+            Self::PORT => write!(f, "port {} in set {}", self.value, self.set),
+            _ => write!(f, "identity {:#x} in set {}", self.value, self.set),
+        }
+    }
+}
+
+impl std::fmt::Display for AuthzBlockKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (set, address) = (self.set & !Self::DESTINATION, self.address.ip());
+        let side = if self.set & Self::DESTINATION == 0 { "source" } else { "destination" };
+        let bits = self.prefix_bits.saturating_sub(Self::SET_BITS);
+        let bits = if address.is_ipv4() { bits.saturating_sub(96) } else { bits };
+        write!(f, "{side} {address}/{bits} in set {set}")
+    }
+}
+
 // === impl AuthzSet ===
 
 impl AuthzSet {

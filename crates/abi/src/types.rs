@@ -277,7 +277,8 @@ shared! {
 }
 
 shared! {
-    /// Record of the ring buffer `events`.
+    /// Record of the ring buffer `events`. It may grow at its end: what a shorter record of an older
+    /// program lacks is zero.
     ConnectionEvent {
         /// CLOCK_MONOTONIC.
         time_ns: u64,
@@ -315,8 +316,14 @@ shared! {
         protocol: u8,
         /// 1: the peer is a waypoint.
         by_waypoint: u8,
+        /// 1: `policy` and `rule` say what decided.
+        by_policy: u8,
+        /// Number of the rule, as in [`crate::authz::Term`].
+        rule: u8,
+        /// Index into `authz_counts`.
+        policy: u32,
         /// Zero.
-        reserved: [u8; 2],
+        reserved: u32,
     }
 }
 
@@ -488,10 +495,19 @@ impl ConnectionEvent {
     pub const REFUSED: u8 = 2;
     /// A connection ended.
     pub const CLOSED: u8 = 3;
+    /// A connection was ended by us, after a change of policies; [`ConnectionEvent::CLOSED`] comes
+    /// besides, if it was reported as opened.
+    pub const ENDED: u8 = 4;
     /// Value of `direction` for a connection that this host dialled.
     pub const OUTBOUND: u8 = 1;
     /// Value of `direction` for a connection that this host accepted.
     pub const INBOUND: u8 = 2;
+
+    /// The policy and the rule that decided, if it was one.
+    pub fn term(&self) -> Option<crate::authz::Term> {
+        let Self { policy, rule, by_policy, .. } = *self;
+        (by_policy != 0).then_some(crate::authz::Term { policy, rule })
+    }
 }
 
 /// A contiguous run of slots, as the kernel sees it in one 64-bit word.

@@ -45,7 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fuzz", &["resources", "xds"]),
     ("scenes", &["testkit"]),
     ("e2e", &["cluster", "testkit"]),
-    ("benches", &["abi", "testkit"]),
+    ("benches", &["abi", "datapath", "testkit"]),
     ("xtask", &["testkit"]),
 ];
 
