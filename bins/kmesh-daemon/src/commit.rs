@@ -126,7 +126,11 @@ fn recover(maps: &Maps, limits: Limits) -> datapath::Result<Layout> {
     Ok(Layout::recover(limits, &maps.contents()?))
 }
 
-fn wait_for_programs() -> datapath::Result<()> {
+/// Waits until no program can still read what was replaced before.
+///
+/// # Errors
+/// When the kernel refuses to wait.
+pub fn wait_for_programs() -> datapath::Result<()> {
     datapath::grace_period().map_err(|source| datapath::Error::Path {
         action: "wait for programs to leave",
         path: "membarrier".into(),

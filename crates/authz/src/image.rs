@@ -219,11 +219,14 @@ impl Image {
     }
 }
 
+/// Does a match fit an address that is in these blocks and in no others?
+type Fits = fn(&Match, &dyn Fn(&AddressBlock) -> bool) -> bool;
+
 /// The blocks of a match on one side, and whether it fits an address there.
 struct Side {
     dimension: Dimension,
     blocks: fn(&Match) -> Vec<&AddressBlock>,
-    fits: fn(&Match, &dyn Fn(&AddressBlock) -> bool) -> bool,
+    fits: Fits,
 }
 
 const SOURCES: Side = Side {

@@ -119,6 +119,11 @@ impl Authz {
         self.sets.release(&forgotten)
     }
 
+    /// True while connections are judged.
+    pub fn is_active(&self) -> bool {
+        self.is_active == Some(true)
+    }
+
     /// True when something waits for [`Authz::release`].
     pub fn has_retired(&self) -> bool {
         self.sets.has_retired() || self.subjects.has_unused()
