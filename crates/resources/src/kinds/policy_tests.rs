@@ -49,7 +49,7 @@ fn every_field_of_l4_becomes_a_match() {
     assert_eq!(from.namespaces, [StringMatch::Suffix("-dev".into())]);
     assert_eq!(from.not_namespaces, [exact("prod")]);
     let sources: Vec<String> = blocks(&from.source_ips);
-    assert_eq!(sources, ["10.0.0.1/32", "10.0.0.0/8"]);
+    assert_eq!(sources, ["10.0.0.1", "10.0.0.0/8"]);
     let not_sources: Vec<String> = blocks(&from.not_source_ips);
     assert_eq!(not_sources, ["10.0.0.0/8"]);
     let accounts = accounts.service_accounts.iter().chain(&accounts.not_service_accounts);
