@@ -42,6 +42,12 @@ struct Args {
     /// Name of the cluster, the first part of a workload's uid. The daemons' must be the same.
     #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
     cluster_id: String,
+    /// Namespace whose policies are for the whole mesh.
+    #[arg(long, env = "ROOT_NAMESPACE", default_value = "istio-system")]
+    root_namespace: String,
+    /// Trust domain of the mesh, in which its workloads have their identities.
+    #[arg(long, env = "TRUST_DOMAIN", default_value = "cluster.local")]
+    trust_domain: String,
     /// Network of the mesh. The daemons' must be the same.
     #[arg(long, env = "ISTIO_META_NETWORK", default_value = "")]
     network: String,
@@ -72,6 +78,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let options = resources::Options {
         cluster_domain: args.cluster_domain.clone(),
         cluster: args.cluster_id.clone(),
+        root_namespace: args.root_namespace.clone(),
+        trust_domain: args.trust_domain.clone(),
         network: args.network.clone(),
     };
     let directory = Directory::open(&args.config_dir, options).with_context(unreadable)?;

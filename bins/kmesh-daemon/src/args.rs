@@ -68,6 +68,12 @@ pub struct Args {
     /// Name of the cluster, the first part of a workload's uid.
     #[arg(long, env = "CLUSTER_ID", global = true, default_value = "Kubernetes")]
     pub cluster_id: String,
+    /// Namespace whose policies are for the whole mesh.
+    #[arg(long, env = "ROOT_NAMESPACE", global = true, default_value = "istio-system")]
+    pub root_namespace: String,
+    /// Trust domain of the mesh, in which workloads of the directory have their identities.
+    #[arg(long, env = "TRUST_DOMAIN", global = true, default_value = "cluster.local")]
+    pub trust_domain: String,
     /// Answer the DNS queries of enrolled namespaces: names of the mesh here, the others by the resolvers
     /// that they were sent to.
     #[arg(long, env = "KMESH_ENABLE_DNS_PROXY", default_value_t = true, action = ArgAction::Set)]
@@ -253,6 +259,8 @@ impl Args {
         resources::Options {
             cluster_domain: self.cluster_domain.clone(),
             cluster: self.cluster_id.clone(),
+            root_namespace: self.root_namespace.clone(),
+            trust_domain: self.trust_domain.clone(),
             network: self.network.clone(),
         }
     }
