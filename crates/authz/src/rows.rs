@@ -61,9 +61,11 @@ impl Rows {
 
     /// A row of these words, of which others can be made at any time.
     pub(crate) fn base(&mut self, words: Vec<u64>) -> Result<RowId, NoWords> {
-        let id = match words.iter().all(|word| *word == u64::MAX) {
-            true => RowId::ALL,
-            false => self.add(&words)?,
+        let same = self.kept.iter().find(|(_, kept)| **kept == words);
+        let id = match same {
+            Some((id, _)) => *id,
+            None if words.iter().all(|word| *word == u64::MAX) => RowId::ALL,
+            None => self.add(&words)?,
         };
         self.kept.insert(id, words);
         Ok(id)
