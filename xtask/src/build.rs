@@ -18,10 +18,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Builds what the demo, the cluster and the benches start.
+/// Builds for release what the demo and the benches start; else everything, with the tests.
 pub(crate) fn programs(release: bool) -> Result<()> {
     if !release {
-        // With the tests: see there.
         return built::everything(&[]).map(drop);
     }
     let mut command = exec::cargo();

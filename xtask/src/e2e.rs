@@ -6,9 +6,12 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::deps::{self, Set};
-use crate::{build, exec};
+use crate::{build, built, exec};
 
 mod programs;
+
+/// Whose programs the scenes start.
+const PACKAGES: [&str; 5] = ["kmesh-daemon", "kmesh-cni", "kmeshctl", "cluster", "e2e"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -35,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.prepare {
         return Ok(());
     }
-    build::programs(false)?;
+    built::programs_of(&PACKAGES)?;
     command.current_dir(exec::root()).args(&arguments.rest);
     exec::run(&mut command, "the scene that failed is named above, with the folder of the logs")
 }
