@@ -17,7 +17,7 @@ fn main() {
     let mut authz = Authz::new(Options { node: "here".into(), ..Options::default() });
     let (changes, time) = timed(|| authz.update(&snapshot, &[], true));
     report("all", &changes, time);
-    for round in 0..3 {
+    for round in 0..10 {
         authz.release();
         let name = PolicyName::new("shop", format!("p{round}"));
         snapshot.policies.insert(name.clone(), Arc::new(policy(name, "somebody else")));

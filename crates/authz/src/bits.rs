@@ -7,7 +7,7 @@ use model::{Match, PolicyAction, PolicyName};
 
 use crate::matching::Dimension;
 use crate::rows::{WORD_BITS, put};
-use crate::term::{Compiled, Term};
+use crate::term::{Compiled, Term, Unnamed};
 
 /// The terms of policies, each at its bit.
 #[derive(Debug)]
@@ -75,14 +75,15 @@ impl Bits {
         Some((compiled, &compiled.terms[term as usize]))
     }
 
-    /// The row of a value for which `fits` tells whether a match holds in this dimension.
-    pub(crate) fn row(&self, dimension: Dimension, fits: impl Fn(&Match) -> bool) -> Vec<u64> {
+    /// The row of a value that no policy names.
+    pub(crate) fn row(&self, value: Unnamed) -> Vec<u64> {
+        let dimension = value.dimension();
         let mut row = vec![u64::MAX; self.words()];
         if dimension == Dimension::DestinationAddress {
             self.clear_padding(&mut row);
         }
         for bit in self.asking(dimension) {
-            if !self.holds(*bit, &fits) {
+            if !self.term(*bit).is_some_and(|(_, term)| term.holds_for(value)) {
                 put(&mut row, *bit, false);
             }
         }
@@ -90,13 +91,12 @@ impl Bits {
     }
 
     /// What each bit stands for.
-    pub(crate) fn entries(&self, slot: impl Fn(&PolicyName) -> u32) -> Vec<u32> {
-        let slots: Vec<u32> = self.policies.iter().map(|it| slot(&it.policy.name)).collect();
-        let entry = |policy: u32, term: u32| {
-            let rule = self.policies[policy as usize].terms[term as usize].rule;
-            abi::authz::Term::new(slots[policy as usize], rule).into()
+    pub(crate) fn entries(&self) -> Vec<u32> {
+        let entry = |(policy, term): (u32, u32)| {
+            let policy = &self.policies[policy as usize];
+            abi::authz::Term::new(policy.slot, policy.terms[term as usize].rule).into()
         };
-        self.terms.iter().map(|it| it.map_or(0, |(policy, term)| entry(policy, term))).collect()
+        self.terms.iter().map(|it| it.map_or(0, entry)).collect()
     }
 
     /// A policy that can't be enforced, and its rule that is too many terms.
@@ -104,15 +104,9 @@ impl Bits {
         self.policies.iter().find_map(|it| Some((&it.policy.name, it.too_large?)))
     }
 
-    /// The policies.
-    pub(crate) fn policies(&self) -> impl Iterator<Item = &PolicyName> {
-        self.policies.iter().map(|it| &it.policy.name)
-    }
-
     fn asking_about(&self, dimension: Dimension) -> Vec<u32> {
         let bits = 0..self.terms.len() as u32;
-        let asks =
-            |bit: &u32| self.term(*bit).is_some_and(|(it, term)| it.asks_about(term, dimension));
+        let asks = |bit: &u32| self.term(*bit).is_some_and(|(_, term)| term.asks_about(dimension));
         bits.filter(asks).collect()
     }
 

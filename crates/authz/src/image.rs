@@ -14,6 +14,7 @@ use crate::matching::{
 };
 use crate::rows::{NoWords, RowId, Rows};
 use crate::subjects::{Directory, Subjects};
+use crate::term::Unnamed;
 
 /// What an image is made for.
 pub(crate) struct Purpose<'a> {
@@ -71,16 +72,13 @@ impl Image {
     }
 
     fn compile(bits: Bits, purpose: &Purpose<'_>, subjects: &Subjects) -> Result<Self, NoWords> {
-        use Dimension::{DestinationAddress, Identity, Port, SourceAddress};
         let mut rows = Rows::new(bits.words(), purpose.words_max);
-        let nowhere = |_: &AddressBlock| false;
-        let no_identity = rows.base(bits.row(Identity, |it| fits_source(it, Who::Nobody)))?;
-        let identity = rows.base(bits.row(Identity, |it| fits_source(it, Who::Stranger)))?;
-        let source_address =
-            rows.base(bits.row(SourceAddress, |it| fits_source_address(it, nowhere)))?;
-        let destination =
-            rows.base(bits.row(DestinationAddress, |it| fits_destination(it, nowhere)))?;
-        let port = rows.base(bits.row(Port, |it| fits_port(it, None)))?;
+        let mut base = |value| rows.base(bits.row(value));
+        let no_identity = base(Unnamed::NoIdentity)?;
+        let identity = base(Unnamed::Identity)?;
+        let source_address = base(Unnamed::SourceAddress)?;
+        let destination = base(Unnamed::DestinationAddress)?;
+        let port = base(Unnamed::Port)?;
         let mut image = Self {
             bits,
             rows,
@@ -124,24 +122,28 @@ impl Image {
         directory: &Directory,
         subjects: &Subjects,
     ) -> Result<BTreeMap<u64, IdentityRow>, NoWords> {
-        let mut named: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        let mut named: Vec<(u64, u32)> = Vec::new();
         for bit in self.bits.asking(Dimension::Identity) {
-            let mentions =
-                self.bits.term(*bit).into_iter().flat_map(|(it, term)| it.mentions(term));
-            for number in mentions.flat_map(|mention| directory.named_by(mention)) {
-                named.entry(number).or_default().push(*bit);
-            }
+            let Some((policy, term)) = self.bits.term(*bit) else { continue };
+            let numbers = policy.mentions(term).flat_map(|mention| directory.named_by(mention));
+            named.extend(numbers.map(|number| (number, *bit)));
         }
-        let trusted = directory.serving(&self.trusted);
-        for number in &trusted {
-            named.entry(*number).or_default();
-        }
+        named.sort_unstable();
+        named.dedup();
         let mut rows = BTreeMap::new();
-        for (number, bits) in named {
+        for number in directory.serving(&self.trusted) {
+            rows.insert(number, IdentityRow { row: self.identity, is_trusted: true });
+        }
+        self.rows.expect(named.len());
+        let mut bits = Vec::new();
+        for named in named.chunk_by(|one, other| one.0 == other.0) {
+            let number = named[0].0;
             let Some(subject) = subjects.get(number) else { continue };
+            bits.clear();
+            bits.extend(named.iter().map(|(_, bit)| *bit));
             let who = Who::from(&**subject);
             let row = self.differing(self.identity, &bits, |it| fits_source(it, who))?;
-            let is_trusted = trusted.contains(&number);
+            let is_trusted = rows.contains_key(&number);
             if row != self.identity || is_trusted {
                 rows.insert(number, IdentityRow { row, is_trusted });
             }
@@ -219,7 +221,7 @@ impl Image {
     }
 }
 
-/// Does a match fit an address that is in these blocks and in no others?
+/// Does a match fit an address, of which it is known whether a block contains it?
 type Fits = fn(&Match, &dyn Fn(&AddressBlock) -> bool) -> bool;
 
 /// The blocks of a match on one side, and whether it fits an address there.

@@ -73,19 +73,29 @@ impl Rows {
 
     /// A row as `base`, but for these bits.
     pub(crate) fn differing(&mut self, base: RowId, bits: Vec<Bit>) -> Result<RowId, NoWords> {
-        let mut words = self.content(base);
+        let words = self.content(base);
         let bits: Box<[Bit]> =
-            bits.into_iter().filter(|(bit, is_set)| has(&words, *bit) != *is_set).collect();
+            bits.into_iter().filter(|(bit, is_set)| has(words, *bit) != *is_set).collect();
         if bits.is_empty() {
             return Ok(base);
         }
-        if let Some(known) = self.known.get(&(base, bits.clone())) {
+        let key = (base, bits);
+        if let Some(known) = self.known.get(&key) {
             return Ok(*known);
         }
-        bits.iter().for_each(|(bit, is_set)| put(&mut words, *bit, *is_set));
-        let id = self.add(&words)?;
-        self.known.insert((base, bits), id);
+        let id = self.copy(base)?;
+        let end = self.waiting.len();
+        let words = &mut self.waiting[end - self.width..];
+        key.1.iter().for_each(|(bit, is_set)| put(words, *bit, *is_set));
+        self.known.insert(key, id);
         Ok(id)
+    }
+
+    /// There will be so many more rows.
+    pub(crate) fn expect(&mut self, rows: usize) {
+        let words = rows.saturating_mul(self.width);
+        self.waiting.reserve(words.min(self.words_max - self.waiting.len()));
+        self.known.reserve(rows);
     }
 
     /// Where a row is; it has a place.
@@ -116,20 +126,41 @@ impl Rows {
     }
 
     fn add(&mut self, words: &[u64]) -> Result<RowId, NoWords> {
-        if self.waiting.len() + words.len() > self.words_max {
-            return Err(NoWords);
-        }
-        let number = self.firsts.len() + self.waiting.len() / self.width;
-        self.waiting.extend(words);
-        Ok(RowId(number as u32))
+        let id = self.next()?;
+        self.waiting.extend_from_slice(words);
+        Ok(id)
     }
 
-    fn content(&self, id: RowId) -> Vec<u64> {
-        if let Some(words) = self.kept.get(&id) {
-            return words.clone();
+    /// A row of the same words.
+    fn copy(&mut self, row: RowId) -> Result<RowId, NoWords> {
+        let id = self.next()?;
+        match self.kept.get(&row) {
+            Some(words) => self.waiting.extend_from_slice(words),
+            None => {
+                let first = self.first_waiting(row);
+                self.waiting.extend_from_within(first..first + self.width);
+            }
         }
-        let first = (id.0 as usize - self.firsts.len()) * self.width;
-        self.waiting[first..first + self.width].to_vec()
+        Ok(id)
+    }
+
+    fn next(&self) -> Result<RowId, NoWords> {
+        if self.waiting.len() + self.width > self.words_max {
+            return Err(NoWords);
+        }
+        Ok(RowId((self.firsts.len() + self.waiting.len() / self.width) as u32))
+    }
+
+    fn content(&self, id: RowId) -> &[u64] {
+        let waiting = || {
+            let first = self.first_waiting(id);
+            &self.waiting[first..first + self.width]
+        };
+        self.kept.get(&id).map_or_else(waiting, Vec::as_slice)
+    }
+
+    fn first_waiting(&self, id: RowId) -> usize {
+        (id.0 as usize - self.firsts.len()) * self.width
     }
 }
 

@@ -19,9 +19,11 @@ pub(crate) struct SetKey {
 /// The policies that nobody has to name.
 #[derive(Debug, Default)]
 pub(crate) struct Scopes {
-    global: BTreeSet<PolicyName>,
-    by_namespace: BTreeMap<String, BTreeSet<PolicyName>>,
+    global: Policies,
+    by_namespace: BTreeMap<String, Policies>,
 }
+
+type Policies = BTreeMap<PolicyName, Arc<Policy>>;
 
 // === impl SetKey ===
 
@@ -36,13 +38,13 @@ impl SetKey {
 
 impl Scopes {
     /// Takes note of a policy that came or changed.
-    pub(crate) fn add(&mut self, policy: &Policy) {
-        let name = policy.name.clone();
+    pub(crate) fn add(&mut self, policy: &Arc<Policy>) {
+        let (name, policy) = (policy.name.clone(), policy.clone());
         match policy.scope {
-            PolicyScope::Global => drop(self.global.insert(name)),
+            PolicyScope::Global => drop(self.global.insert(name, policy)),
             PolicyScope::Namespace => {
                 let namespace = self.by_namespace.entry(name.namespace.clone()).or_default();
-                namespace.insert(name);
+                namespace.insert(name, policy);
             }
             PolicyScope::WorkloadSelector => {}
         }
@@ -91,8 +93,12 @@ impl Scopes {
         snapshot: &'a Snapshot,
     ) -> Vec<&'a Arc<Policy>> {
         let namespace = self.by_namespace.get(&key.namespace).into_iter().flatten();
-        let names: BTreeSet<&PolicyName> =
-            self.global.iter().chain(namespace).chain(&key.named).collect();
-        names.into_iter().filter_map(|name| snapshot.policies.get(name)).collect()
+        let named = key.named.iter().filter_map(|name| snapshot.policies.get(name));
+        let unnamed = self.global.iter().chain(namespace).map(|(_, policy)| policy);
+        let mut policies: Vec<&Arc<Policy>> = unnamed.chain(named).collect();
+        // Each part is in order already.
+        policies.sort_by(|a, b| a.name.cmp(&b.name));
+        policies.dedup_by(|a, b| a.name == b.name);
+        policies
     }
 }

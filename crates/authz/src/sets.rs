@@ -150,7 +150,7 @@ impl Sets {
         subjects: &Subjects,
         changes: &mut Vec<Change>,
     ) {
-        let compiled = policies.iter().map(|policy| self.compile(policy)).collect();
+        let compiled = policies.iter().map(|policy| self.compile(policy, changes)).collect();
         let purpose = Purpose {
             trusted: &key.trusted,
             is_for_others: key.is_for_others(),
@@ -159,9 +159,7 @@ impl Sets {
         let image = Image::new(Bits::new(compiled), &purpose, subjects);
         let image = image.map_err(|excess| Problem { message: excess.0, is_about_room: false });
         let placed = image.and_then(|image| {
-            image.bits.policies().for_each(|name| self.slots.hold(name, changes));
-            let slot = |name: &PolicyName| self.slots.get(name);
-            let placed = self.space.place(image, slot, changes);
+            let placed = self.space.place(image, changes);
             placed.map_err(|excess| Problem { message: excess.0, is_about_room: true })
         });
         let may_wait = !(self.retired.is_empty() && self.recovered.is_empty());
@@ -284,9 +282,14 @@ impl Sets {
         self.sets.entry(key.clone()).or_insert_with(empty)
     }
 
-    fn compile(&mut self, policy: &Arc<Policy>) -> Arc<Compiled> {
-        let compile = || Arc::new(Compiled::new(policy.clone()));
-        self.compiled.entry(policy.name.clone()).or_insert_with(compile).clone()
+    fn compile(&mut self, policy: &Arc<Policy>, changes: &mut Vec<Change>) -> Arc<Compiled> {
+        if let Some(compiled) = self.compiled.get(&policy.name) {
+            return compiled.clone();
+        }
+        let slot = self.slots.hold(&policy.name, changes);
+        let compiled = Arc::new(Compiled::new(policy.clone(), slot));
+        self.compiled.insert(policy.name.clone(), compiled.clone());
+        compiled
     }
 }
 
@@ -308,18 +311,16 @@ impl Set {
 // === impl Slots ===
 
 impl Slots {
-    fn hold(&mut self, name: &PolicyName, changes: &mut Vec<Change>) {
-        let has_own = self.by_name.get(name).is_some_and(|slot| *slot != NO_SLOT);
-        if has_own {
-            return;
+    fn hold(&mut self, name: &PolicyName, changes: &mut Vec<Change>) -> u32 {
+        let known = self.by_name.get(name).copied().filter(|slot| *slot != NO_SLOT);
+        if let Some(slot) = known {
+            return slot;
         }
         let slot = self.free.take();
         changes.extend(slot.map(|policy| Change::ResetCount { policy }));
-        self.by_name.insert(name.clone(), slot.unwrap_or(NO_SLOT));
-    }
-
-    fn get(&self, name: &PolicyName) -> u32 {
-        self.by_name.get(name).copied().unwrap_or(NO_SLOT)
+        let slot = slot.unwrap_or(NO_SLOT);
+        self.by_name.insert(name.clone(), slot);
+        slot
     }
 
     fn retire(&mut self, name: &PolicyName) {

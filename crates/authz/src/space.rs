@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use abi::authz::{AuthzBlockKey, AuthzRow, AuthzRowKey, AuthzSet, Change};
 use abi::limits::Limits;
 use abi::pool::{Indices, Runs};
-use model::PolicyName;
 
 use crate::block::Block;
 use crate::image::{Excess, IdentityRow, Image};
@@ -79,10 +78,9 @@ impl Space {
     pub(crate) fn place(
         &mut self,
         mut image: Image,
-        slot: impl Fn(&PolicyName) -> u32,
         changes: &mut Vec<Change>,
     ) -> Result<Placed, Excess> {
-        let entries = image.bits.entries(slot);
+        let entries = image.bits.entries();
         let terms_count = entries.len() as u32;
         self.check_entries(&image)?;
         let index = self

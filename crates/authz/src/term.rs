@@ -7,12 +7,16 @@ use std::sync::Arc;
 use abi::limits::AUTHZ_TERMS_PER_RULE_MAX;
 use model::{Clause, Match, Policy, ServiceAccount, StringMatch};
 
-use crate::matching::{Dimension, asks_anything};
+use crate::matching::{
+    Dimension, Who, asks_anything, fits_destination, fits_port, fits_source, fits_source_address,
+};
 
 /// A policy and its terms.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) policy: Arc<Policy>,
+    /// Its number.
+    pub(crate) slot: u32,
     pub(crate) terms: Vec<Term>,
     /// The first rule that is more terms than there may be; the policy can't be enforced.
     pub(crate) too_large: Option<usize>,
@@ -24,6 +28,23 @@ pub(crate) struct Term {
     pub(crate) rule: usize,
     /// For each clause of the rule that has matches: indices of those of which any is enough.
     choices: Box<[Choice]>,
+    /// The dimensions that it asks about.
+    asks: [bool; Dimension::ALL.len()],
+    /// Does it hold for the values that no policy names?
+    holds_for: [bool; Unnamed::ALL.len()],
+}
+
+/// Values that policies do not tell from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unnamed {
+    /// A source without an identity.
+    NoIdentity,
+    /// An identity that no text is about.
+    Identity,
+    /// Addresses outside of all blocks.
+    SourceAddress,
+    DestinationAddress,
+    Port,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,28 +64,23 @@ pub(crate) enum Mention<'a> {
 // === impl Compiled ===
 
 impl Compiled {
-    pub(crate) fn new(policy: Arc<Policy>) -> Self {
+    pub(crate) fn new(policy: Arc<Policy>, slot: u32) -> Self {
         let mut terms = Vec::new();
         let mut too_large = None;
         for (number, rule) in policy.rules.iter().enumerate() {
             match ways(&rule.clauses) {
                 Some(ways) => {
-                    terms.extend(ways.into_iter().map(|choices| Term { rule: number, choices }));
+                    terms.extend(ways.into_iter().map(|way| Term::new(number, &policy, way)));
                 }
                 None => too_large = too_large.or(Some(number)),
             }
         }
-        Self { policy, terms, too_large }
+        Self { policy, slot, terms, too_large }
     }
 
     /// Does a term hold, where the caller knows whether a match does?
     pub(crate) fn holds(&self, term: &Term, fits: impl Fn(&Match) -> bool) -> bool {
-        term.choices.iter().all(|choice| self.matches(term, choice).any(&fits))
-    }
-
-    /// Does a term ask about this dimension?
-    pub(crate) fn asks_about(&self, term: &Term, dimension: Dimension) -> bool {
-        self.all_matches(term).any(|it| dimension.is_in(it))
+        term.choices.iter().all(|choice| term.matches(&self.policy, choice).any(&fits))
     }
 
     /// Whom a term is about.
@@ -82,11 +98,74 @@ impl Compiled {
 
     /// The matches that a term is made of.
     pub(crate) fn all_matches<'a>(&'a self, term: &'a Term) -> impl Iterator<Item = &'a Match> {
-        term.choices.iter().flat_map(|choice| self.matches(term, choice))
+        term.choices.iter().flat_map(|choice| term.matches(&self.policy, choice))
+    }
+}
+
+// === impl Unnamed ===
+
+impl Unnamed {
+    const ALL: [Self; 5] = [
+        Self::NoIdentity,
+        Self::Identity,
+        Self::SourceAddress,
+        Self::DestinationAddress,
+        Self::Port,
+    ];
+
+    pub(crate) fn dimension(self) -> Dimension {
+        match self {
+            Self::NoIdentity | Self::Identity => Dimension::Identity,
+            Self::SourceAddress => Dimension::SourceAddress,
+            Self::DestinationAddress => Dimension::DestinationAddress,
+            Self::Port => Dimension::Port,
+        }
     }
 
-    fn matches<'a>(&'a self, term: &Term, choice: &'a Choice) -> impl Iterator<Item = &'a Match> {
-        let clause = &self.policy.rules[term.rule].clauses[choice.clause];
+    fn fits(self, it: &Match) -> bool {
+        match self {
+            Self::NoIdentity => fits_source(it, Who::Nobody),
+            Self::Identity => fits_source(it, Who::Stranger),
+            Self::SourceAddress => fits_source_address(it, |_| false),
+            Self::DestinationAddress => fits_destination(it, |_| false),
+            Self::Port => fits_port(it, None),
+        }
+    }
+}
+
+// === impl Term ===
+
+impl Term {
+    fn new(rule: usize, policy: &Policy, choices: Box<[Choice]>) -> Self {
+        let (asks, holds_for) = Default::default();
+        let mut term = Self { rule, choices, asks, holds_for };
+        term.asks = Dimension::ALL.map(|dimension| {
+            let mut choices = term.choices.iter();
+            choices.any(|choice| term.matches(policy, choice).any(|it| dimension.is_in(it)))
+        });
+        term.holds_for = Unnamed::ALL.map(|value| {
+            let mut choices = term.choices.iter();
+            choices.all(|choice| term.matches(policy, choice).any(|it| value.fits(it)))
+        });
+        term
+    }
+
+    /// Does it hold for a value that no policy names?
+    pub(crate) fn holds_for(&self, value: Unnamed) -> bool {
+        self.holds_for[value as usize]
+    }
+
+    /// Does it ask about this dimension?
+    pub(crate) fn asks_about(&self, dimension: Dimension) -> bool {
+        self.asks[dimension as usize]
+    }
+
+    fn matches<'a>(
+        &self,
+        policy: &'a Policy,
+        choice: &'a Choice,
+    ) -> impl Iterator<Item = &'a Match> {
+        let clause = &policy.rules[self.rule].clauses[choice.clause];
         choice.matches.iter().map(|index| &clause.matches[*index])
     }
 }
@@ -145,13 +224,14 @@ mod tests {
     fn compiled(rules: Vec<Vec<Vec<Match>>>) -> Compiled {
         let clause = |matches| Clause { matches };
         let rule = |clauses: Vec<_>| Rule { clauses: clauses.into_iter().map(clause).collect() };
-        Compiled::new(Arc::new(Policy {
+        let policy = Policy {
             name: PolicyName::new("shop", "p"),
             scope: PolicyScope::Global,
             action: PolicyAction::Allow,
             is_dry_run: false,
             rules: rules.into_iter().map(rule).collect(),
-        }))
+        };
+        Compiled::new(Arc::new(policy), 1)
     }
 
     #[test]
