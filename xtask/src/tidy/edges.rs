@@ -42,7 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kmesh-cni", &["cni"]),
     ("kmesh-control", &["resources", "runtime", "xds"]),
     ("kmeshctl", &["abi", "runtime"]),
-    ("fuzz", &["resources", "xds"]),
+    ("fuzz", &["authz", "model", "resources", "xds"]),
     ("scenes", &["testkit"]),
     ("e2e", &["cluster", "testkit"]),
     ("benches", &["abi", "datapath", "testkit"]),
