@@ -59,13 +59,6 @@ impl Fake {
         self.resources.send_replace(Some(Served { addresses, ..served }));
     }
 
-    /// Says that there are these policies, and no others.
-    pub fn say_policies(&self, policies: impl IntoIterator<Item = xds::wire::discovery::Resource>) {
-        let policies = named(policies);
-        let served = self.resources.borrow().clone().unwrap_or_default();
-        self.resources.send_replace(Some(Served { policies, ..served }));
-    }
-
     /// What its clients answered.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
