@@ -78,7 +78,10 @@ impl Authz {
     /// What happens to a connection between these addresses, and why.
     pub fn explain(&self, source: IpAddr, destination: IpAddr, port: u16) -> Explanation {
         let (source, destination) = (source.to_canonical(), destination.to_canonical());
-        let claims = self.destinations.claims(destination.into());
+        let claims = match self.is_shared(destination.into()) {
+            true => &[],
+            false => self.destinations.claims(destination.into()),
+        };
         let subject = self.subject(source);
         let taken_for = self.taken_for(source, subject);
         let key = match claims {
@@ -129,7 +132,8 @@ impl Authz {
         let message = problem.map(|problem| problem.message.clone());
         let address = connection.destination_address.into();
         let written = self.destinations.written(address).or_else(|| {
-            let is_known = !self.destinations.claims(address).is_empty();
+            let claims = self.destinations.claims(address);
+            let is_known = !claims.is_empty() && !self.is_shared(address);
             let others = self.destinations.written(AuthzDestination::OTHERS);
             others.filter(|_| !is_known || self.others_are_closed())
         });

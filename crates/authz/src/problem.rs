@@ -59,7 +59,8 @@ impl Authz {
 
     fn destination_problems(&self) -> Vec<Problem> {
         let claims = |address: &IpAddress| names(self.destinations.claims(*address));
-        let disputed = self.destinations.disputed().iter().map(|address| Problem {
+        let disputed = self.destinations.disputed().iter().filter(|it| !self.is_shared(**it));
+        let disputed = disputed.map(|address| Problem {
             subject: claims(address),
             message: format!(
                 "all have the address {}, and not the same policies; \
@@ -82,7 +83,7 @@ impl Authz {
 
     fn source_problems(&self) -> Vec<Problem> {
         let claims = |address: &IpAddress| names(self.sources.claims(*address));
-        let is_node = |address: &&IpAddress| self.node_addresses.contains(*address);
+        let is_node = |it: &IpAddress| self.node_addresses.contains(it) || self.is_shared(*it);
         let disputed = self.sources.disputed().iter().filter(|address| !is_node(address));
         let disputed = disputed.map(|address| Problem {
             subject: claims(address),

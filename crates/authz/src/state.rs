@@ -4,7 +4,7 @@
 //! over to it, then addresses change hands. So a connection is judged by the old policies of its
 //! destination or by the new ones, with the old owner of its source address or the new one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -41,6 +41,9 @@ pub struct Authz {
     pub(crate) snapshot: Snapshot,
     pub(crate) is_active: Option<bool>,
     pub(crate) node_addresses: BTreeSet<IpAddress>,
+    /// Addresses of all nodes, and how many say that one is theirs. A workload that has one shares it
+    /// with everything else on its node, so that it does not tell who dials or who is dialled.
+    shared: BTreeMap<IpAddress, usize>,
     pub(crate) waypoints: Waypoints,
     pub(crate) scopes: Scopes,
     pub(crate) subjects: Subjects,
@@ -71,6 +74,7 @@ impl Authz {
             snapshot: Snapshot::default(),
             is_active: None,
             node_addresses: BTreeSet::new(),
+            shared: BTreeMap::new(),
             waypoints: Waypoints::default(),
             scopes: Scopes::default(),
             subjects: Subjects::new(number),
@@ -103,6 +107,7 @@ impl Authz {
 
         let touched = self.waypoints.update(&before, &after);
         self.update_node(node_addresses);
+        self.update_shared(&before, &after);
         self.update_sources(&before, &after, &touched);
         let changed_sets = self.update_destinations(&before, &after, &touched);
         let mut changes = Vec::new();
@@ -154,6 +159,35 @@ impl Authz {
         for new in next.difference(&before) {
             self.sources.claim(*new, &name, AuthzSource::NO_IDENTITY);
         }
+    }
+
+    fn update_shared(&mut self, before: &Snapshot, after: &Snapshot) {
+        for node in model::diff(&before.nodes, &after.nodes) {
+            for address in node.new.into_iter().flat_map(|facts| &facts.addresses) {
+                *self.shared.entry((*address).into()).or_default() += 1;
+                self.touch((*address).into());
+            }
+            for address in node.old.into_iter().flat_map(|facts| &facts.addresses) {
+                let address = (*address).into();
+                if let Some(nodes) = self.shared.get_mut(&address) {
+                    *nodes -= 1;
+                    if *nodes == 0 {
+                        self.shared.remove(&address);
+                    }
+                }
+                self.touch(address);
+            }
+        }
+    }
+
+    fn touch(&mut self, address: IpAddress) {
+        self.sources.touch(address);
+        self.destinations.touch(address);
+    }
+
+    /// Is it an address that many have in common?
+    pub(crate) fn is_shared(&self, address: IpAddress) -> bool {
+        self.shared.contains_key(&address)
     }
 
     fn update_sources(&mut self, before: &Snapshot, after: &Snapshot, touched: &Touched) {
@@ -328,6 +362,7 @@ impl Authz {
                 false => self.sets.destination(others, address, changes),
             }),
             [] => None,
+            _ if self.shared.contains_key(&address) => None,
             [(_, key), ..] if agree(claims) => Some(self.sets.destination(key, address, changes)),
             _ => Some(closed),
         });
@@ -341,6 +376,7 @@ impl Authz {
                 }
                 [] => None,
                 _ if is_node => Some(AuthzSource::NO_IDENTITY),
+                _ if self.shared.contains_key(&address) => None,
                 [(_, number), ..] if agree(claims) => Some(*number),
                 _ => Some(AuthzSource::IDENTITY_CLOSED),
             };

@@ -275,3 +275,27 @@ fn the_same_snapshot_gives_the_same_changes() {
     };
     assert_eq!(changes(), changes());
 }
+
+#[test]
+fn an_address_of_a_node_is_nobodys_identity() {
+    let mut world = two_servers(Limits::DEFAULT);
+    for (name, last) in [("agent", 3), ("probe", 1)] {
+        set_workload(&mut world, workload("a", name, last, "here"));
+    }
+    commit(&mut world);
+    assert_eq!(world.answer(dial(3, 1)), Expected::Closed, "disputed");
+    let addresses = vec![address(1), address(3)];
+    let facts = model::NodeFacts { addresses, ..Default::default() };
+    world.snapshot.nodes.insert("there".into(), Arc::new(facts));
+    commit(&mut world);
+    assert_eq!(world.authz.problems(), []);
+    assert!(world.answer(dial(3, 1)).is_allowed(), "no policy is for the node");
+    let explained = world.authz.explain(address(3), address(1), PORT);
+    assert_eq!(
+        (explained.source.to_string().as_str(), explained.destination.len()),
+        ("nobody that is known", 0)
+    );
+    world.snapshot.nodes.clear();
+    commit(&mut world);
+    assert_eq!(world.answer(dial(3, 1)), Expected::Closed);
+}
