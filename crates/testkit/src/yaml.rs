@@ -1,13 +1,4 @@
 //! Builders of configuration text: ordinary YAML, as a user would write it.
-//!
-//! ```ignore
-//! use testkit::yaml;
-//! let text = yaml::join(&[
-//!     &yaml::service("web").cluster_ip("10.96.0.10").port("http", 80, 8080),
-//!     &yaml::endpoint_slice("web", [("10.77.0.3", true, "z1", "node")]).port("http", 8080),
-//! ]);
-//! assert!(text.contains("kind: EndpointSlice"));
-//! ```
 
 mod endpoint_slice;
 mod istio;

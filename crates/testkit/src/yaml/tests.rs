@@ -146,3 +146,12 @@ fn empty_lists_are_lists() {
     assert!(text.contains("ports: []\nendpoints: []\n"), "{text}");
     assert!(namespace("shop", &[("istio.io/dataplane-mode", "Kmesh")]).contains("\"Kmesh\""));
 }
+
+#[test]
+fn documents_are_joined_to_one_file() {
+    let text = join(&[
+        &service("web").cluster_ip("10.96.0.10").port("http", 80, 8080),
+        &endpoint_slice("web", [("10.77.0.3", true, "z1", "node")]).port("http", 8080),
+    ]);
+    assert!(text.contains("kind: EndpointSlice"));
+}
