@@ -2,12 +2,14 @@
 /*
  * Hook:     sk_msg on the sockets of waypoint_sockets: what a client sends to a waypoint, under the
  *           socket's lock, before it is queued.
- * Reads:    sockets, settings.
+ * Reads:    sockets, settings, header_sink.
  * Writes:   sockets (whether the header was sent), counters, and the message.
  * Verdict:  the header is put before the first bytes of a connection, all else is passed. A message
- *           of the daemon is a header itself: passed while nothing was sent, else dropped.
+ *           of the daemon is a header itself: passed while nothing was sent, else it goes to the
+ *           daemon's own socket in header_sink. It is not dropped: the kernel keeps SK_DROP for
+ *           everything that the socket sends later (psock->eval), a redirection for one message.
  * On internal error: without memory for the header the message is dropped and waypoint_header_failed
- *           is counted: send() fails with EACCES, and the next one tries again.
+ *           is counted: send() fails with EACCES, and so does every later one.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -99,7 +101,9 @@ int kmesh_header(struct sk_msg_md *msg)
 	if (!meta || meta->header == HEADER_NONE)
 		return SK_PASS;
 	if (!nothing_sent(msg))
-		return is_header(msg, meta) ? SK_DROP : SK_PASS;
+		return is_header(msg, meta) ?
+			       bpf_msg_redirect_map(msg, &header_sink, 0, BPF_F_INGRESS) :
+			       SK_PASS;
 	if (!is_header(msg, meta) && !push_header(msg, meta)) {
 		count(REASON_WAYPOINT_HEADER_FAILED);
 		return SK_DROP;

@@ -142,6 +142,14 @@ struct {
 	__uint(max_entries, WAYPOINT_SOCKETS_MAX);
 } waypoint_sockets __weak SEC(".maps");
 
+/* Writer: the daemon. A socket that takes the headers that came too late: see header.bpf.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} header_sink __weak SEC(".maps");
+
 /* Writer: programs. Connections by a waypoint, for whoever sends the header of a silent client. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

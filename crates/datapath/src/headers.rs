@@ -1,12 +1,17 @@
 //! Headers for clients that do not speak first: sent on the client's own socket, through the program
 //! that looks at everything that the socket sends, under the socket's lock. The program lets a header
 //! pass only while nothing was sent, so the client's own first bytes may come at any moment.
+//!
+//! A write of the client that sleeps in the middle has given the lock away, and the kernel uses the
+//! verdict on it (`psock->eval`) for whatever is sent meanwhile, without asking the program. So there
+//! is room for everything while a header is sent, and whether the client has spoken is looked up
+//! after that room was made: one that had is left alone, one that does now does not sleep.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +37,10 @@ pub enum Outcome {
 /// Sends headers. Not `Send`: the programs know the thread that made it.
 pub struct HeaderSender {
     maps: Arc<Maps>,
+    /// What came too late can be read here.
+    sink: TcpStream,
+    /// Where the kernel thinks that it came from.
+    _source: TcpStream,
     _of_this_thread: std::marker::PhantomData<*const ()>,
 }
 
@@ -46,8 +55,10 @@ impl HeaderSender {
                 "the daemon is in a PID namespace of its own: run it in the host's (`hostPID: true`)",
             ));
         }
+        let (sink, source) = connected()?;
+        maps.set_header_sink(sink.as_fd()).map_err(io::Error::other)?;
         maps.set_header_sender(sys::thread_id()).map_err(io::Error::other)?;
-        Ok(Self { maps, _of_this_thread: std::marker::PhantomData })
+        Ok(Self { maps, sink, _source: source, _of_this_thread: std::marker::PhantomData })
     }
 
     /// Sends the headers of those connections that still wait for one. Each process is looked
@@ -56,17 +67,80 @@ impl HeaderSender {
     /// # Errors
     /// When the kernel refuses to read a map.
     pub fn send(&self, waits: &[HeaderWait]) -> Result<Vec<(SocketAddr, Outcome)>> {
-        let mut processes: BTreeMap<u32, HashMap<u64, (u64, SocketMeta)>> = BTreeMap::new();
+        let mut processes: BTreeMap<u32, HashMap<u64, (HeaderWait, SocketMeta)>> = BTreeMap::new();
         for wait in waits {
-            let Some(meta) = self.maps.socket(wait.socket)? else { continue };
-            let same = meta.socket_cookie == wait.socket_cookie;
-            if same && meta.header == SocketMeta::HEADER_PENDING {
-                let waiting = processes.entry(meta.tgid).or_default();
-                waiting.insert(wait.inode, (wait.socket_cookie, meta));
+            if let Some(meta) = self.pending(wait)? {
+                processes.entry(meta.tgid).or_default().insert(wait.inode, (*wait, meta));
             }
         }
-        Ok(processes.into_iter().flat_map(|(tgid, waiting)| send_in(tgid, waiting)).collect())
+        Ok(processes.into_iter().flat_map(|(tgid, waiting)| self.send_in(tgid, waiting)).collect())
     }
+
+    /// What is known of a connection, while nobody has sent its header.
+    fn pending(&self, wait: &HeaderWait) -> Result<Option<SocketMeta>> {
+        let meta = self.maps.socket(wait.socket)?;
+        Ok(meta.filter(|meta| {
+            meta.socket_cookie == wait.socket_cookie && meta.header == SocketMeta::HEADER_PENDING
+        }))
+    }
+
+    /// Sends the headers of one process's sockets, by their inodes.
+    fn send_in(
+        &self,
+        tgid: u32,
+        mut waiting: HashMap<u64, (HeaderWait, SocketMeta)>,
+    ) -> Vec<(SocketAddr, Outcome)> {
+        let mut outcomes = Vec::new();
+        let folder = PathBuf::from(format!("/proc/{tgid}/fd"));
+        for (number, inode) in sockets_in(&folder) {
+            if waiting.is_empty() {
+                break;
+            }
+            if let Some((wait, meta)) = waiting.remove(&inode) {
+                let socket = sys::descriptor_of(tgid, number);
+                let sent = socket.and_then(|socket| self.send_on(socket.as_fd(), &wait, &meta));
+                outcomes.push((dialled(&meta), sent.unwrap_or_else(outcome_of)));
+            }
+        }
+        // Closed, or held by another process than the one that dialled.
+        outcomes.extend(waiting.into_values().map(|(_, meta)| {
+            let gone = format!("process {tgid} has no descriptor of the socket (any more)");
+            (dialled(&meta), Outcome::Failed(io::Error::new(io::ErrorKind::NotFound, gone)))
+        }));
+        outcomes
+    }
+
+    pub(crate) fn send_on(
+        &self,
+        socket: BorrowedFd<'_>,
+        wait: &HeaderWait,
+        meta: &SocketMeta,
+    ) -> io::Result<Outcome> {
+        // The number may have been given to another socket meanwhile.
+        if sys::socket_cookie(socket)? != wait.socket_cookie {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let _room = sys::RoomToSend::new(socket)?;
+        if self.pending(wait).map_err(io::Error::other)?.is_none() {
+            return Ok(Outcome::NotNeeded);
+        }
+        sys::send_through_program(socket, &waypoint::header(dialled(meta)))?;
+        Ok(if self.came_too_late() { Outcome::NotNeeded } else { Outcome::Sent })
+    }
+
+    /// Whether the last header went to the sink, which is empty afterwards.
+    pub(crate) fn came_too_late(&self) -> bool {
+        let mut bytes = [0; 2 * waypoint::HEADER_V6_BYTES];
+        (&self.sink).read(&mut bytes).is_ok_and(|length| length > 0)
+    }
+}
+
+/// Two ends of one connection; the first does not block.
+fn connected() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let sink = TcpStream::connect(listener.local_addr()?)?;
+    sink.set_nonblocking(true)?;
+    Ok((sink, listener.accept()?.0))
 }
 
 impl Drop for HeaderSender {
@@ -75,26 +149,6 @@ impl Drop for HeaderSender {
             tracing::warn!(%error, "the setting of who sends headers stays");
         }
     }
-}
-
-/// Sends the headers of one process's sockets, by their inodes.
-fn send_in(tgid: u32, mut waiting: HashMap<u64, (u64, SocketMeta)>) -> Vec<(SocketAddr, Outcome)> {
-    let mut outcomes = Vec::new();
-    let folder = PathBuf::from(format!("/proc/{tgid}/fd"));
-    for (number, inode) in sockets_in(&folder) {
-        if waiting.is_empty() {
-            break;
-        }
-        if let Some((cookie, meta)) = waiting.remove(&inode) {
-            outcomes.push((dialled(&meta), send_on(tgid, number, cookie, &meta)));
-        }
-    }
-    // Closed, or held by another process than the one that dialled.
-    outcomes.extend(waiting.into_values().map(|(_, meta)| {
-        let gone = format!("process {tgid} has no descriptor of the socket (any more)");
-        (dialled(&meta), Outcome::Failed(io::Error::new(io::ErrorKind::NotFound, gone)))
-    }));
-    outcomes
 }
 
 fn dialled(meta: &SocketMeta) -> SocketAddr {
@@ -110,26 +164,13 @@ fn sockets_in(folder: &std::path::Path) -> impl Iterator<Item = (i32, u64)> {
     })
 }
 
-fn send_on(tgid: u32, number: i32, cookie: u64, meta: &SocketMeta) -> Outcome {
-    let sent = sys::descriptor_of(tgid, number).and_then(|socket| {
-        // The number may have been given to another socket meanwhile.
-        if sys::socket_cookie(socket.as_fd())? != cookie {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        sys::send_through_program(socket.as_fd(), &waypoint::header(dialled(meta)))
-    });
-    let Err(error) = sent else { return Outcome::Sent };
+/// What a failure to send says.
+fn outcome_of(error: io::Error) -> Outcome {
     match error.raw_os_error() {
-        // The program dropped it, or does not look at the socket any more: the client was faster.
-        // Or the connection has ended.
-        Some(
-            libc::EACCES
-            | libc::EINVAL
-            | libc::EPIPE
-            | libc::ECONNRESET
-            | libc::ENOTCONN
-            | libc::ETIMEDOUT,
-        ) => Outcome::NotNeeded,
+        // No program looks at the socket any more: the client was faster. Or the connection has ended.
+        Some(libc::EINVAL | libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::ETIMEDOUT) => {
+            Outcome::NotNeeded
+        }
         _ => Outcome::Failed(error),
     }
 }

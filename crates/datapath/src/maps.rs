@@ -11,7 +11,7 @@ use abi::{
     Settings, Slot, SlotTable, SocketMeta, Write,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::mapped::MappedArray;
@@ -35,6 +35,7 @@ pub struct Maps {
     pub(crate) settings_map: MapHandle,
     pub(crate) events: MapHandle,
     pub(crate) waypoint_sockets: MapHandle,
+    pub(crate) header_sink: MapHandle,
     pub(crate) header_waits: MapHandle,
     pub(crate) counters: MapHandle,
     tables: MappedArray<SlotTable>,
@@ -85,6 +86,7 @@ impl Maps {
             settings_map,
             events: handle("events", &maps.events)?,
             waypoint_sockets: handle("waypoint_sockets", &maps.waypoint_sockets)?,
+            header_sink: handle("header_sink", &maps.header_sink)?,
             header_waits: handle("header_waits", &maps.header_waits)?,
             counters: handle("counters", &maps.counters)?,
             settings_writer: Mutex::default(),
@@ -324,6 +326,14 @@ impl Maps {
         let _writer = self.settings_writer.lock().unwrap_or_else(PoisonError::into_inner);
         let settings = Settings { header_sender: thread, ..self.settings.read(0)? };
         self.settings.write_first_word(0, &settings)
+    }
+
+    /// Headers that come too late go to `socket`, until it is closed.
+    pub(crate) fn set_header_sink(&self, socket: BorrowedFd<'_>) -> Result<()> {
+        let value = socket.as_raw_fd() as u64;
+        self.header_sink
+            .update(0_u32.as_bytes(), value.as_bytes(), MapFlags::ANY)
+            .map_err(entry_error("header_sink", 0))
     }
 
     /// What is remembered of a socket, by its key in the map.

@@ -113,6 +113,7 @@ impl Datapath {
             ("settings", &maps.settings_map),
             ("events", &maps.events),
             ("waypoint_sockets", &maps.waypoint_sockets),
+            ("header_sink", &maps.header_sink),
             ("header_waits", &maps.header_waits),
             ("counters", &maps.counters),
         ]

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abi::{HeaderWait, waypoint};
+use abi::{HeaderWait, SocketMeta, waypoint};
 use model::{Waypoint, WaypointTarget};
 use testkit::{Pod, Scene, wait_until};
 
@@ -62,10 +62,18 @@ impl Bench {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// As the daemon's thread at the moment of sending, whatever it knew before.
-    fn force(&self, client: &TcpStream) -> std::io::Result<usize> {
-        let _sender = HeaderSender::new(Arc::clone(self.datapath.maps())).expect("a sender");
-        sys::send_through_program(client.as_fd(), &waypoint::header(VIP))
+    /// As the daemon's thread at the moment of sending, whatever it knew before: true when the
+    /// header came too late.
+    fn force(&self, client: &TcpStream) -> std::io::Result<bool> {
+        let sender = HeaderSender::new(Arc::clone(self.datapath.maps())).expect("a sender");
+        sys::send_through_program(client.as_fd(), &waypoint::header(VIP))?;
+        Ok(sender.came_too_late())
+    }
+
+    /// What is remembered of the connection.
+    fn meta(&self, wait: HeaderWait) -> SocketMeta {
+        let meta = self.datapath.maps().socket(wait.socket).expect("the map is read");
+        meta.expect("the socket is known")
     }
 
     /// How many sockets meet the program.
@@ -110,7 +118,7 @@ fn the_header_for_a_silent_client_comes_once_and_its_own_bytes_follow_bare() {
 }
 
 #[test]
-fn a_header_that_comes_after_the_clients_first_bytes_is_dropped() {
+fn a_header_that_comes_after_the_clients_first_bytes_goes_nowhere_and_harms_nothing() {
     let mut bench = Bench::new("header_late");
     let (mut ours, mut theirs, _) = bench.connect();
     // Nothing is acknowledged from here on, so the socket goes on meeting the program.
@@ -122,13 +130,62 @@ fn a_header_that_comes_after_the_clients_first_bytes_is_dropped() {
     link("down");
     ours.write_all(b"hello").expect("queued");
     assert_eq!(bench.watched(), 1);
-    let error = bench.force(&ours).expect_err("the program drops it");
-    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(bench.force(&ours).expect("the sink takes it"));
+    ours.write_all(b", and more").expect("queued, whatever became of the header");
     link("up");
     let mut expected = waypoint::header(VIP);
-    expected.extend(b"hello");
+    expected.extend(b"hello, and more");
     assert_eq!(read(&mut theirs, expected.len()), expected);
     assert_eq!(rest(ours, &mut theirs), b"");
+}
+
+/// The kernel passes whatever is sent on the socket of a write that sleeps.
+#[test]
+fn a_header_does_not_get_into_the_middle_of_a_long_write() {
+    const LONG_BYTES: usize = 8_000_000;
+    let mut bench = Bench::new("header_middle");
+    let (ours, theirs, wait) = bench.connect();
+    // What the daemon knew a moment before the client spoke.
+    let meta = bench.meta(wait);
+    let sender = HeaderSender::new(Arc::clone(bench.datapath.maps())).expect("a sender");
+    let before = buffers(&ours);
+    let mut theirs = std::thread::scope(|scope| {
+        // Closed in here, so that a failure ends the writer, too.
+        let (mut theirs, mut writer) = (theirs, &ours);
+        let write = scope.spawn(move || writer.write_all(&vec![b'x'; LONG_BYTES]));
+        let header = waypoint::header(VIP);
+        assert_eq!(read(&mut theirs, header.len()), header);
+        let mut left = LONG_BYTES;
+        while left > 0 {
+            let part = left.min(50_000);
+            assert!(read(&mut theirs, part).iter().all(|byte| *byte == b'x'), "{left} to come");
+            left -= part;
+            match sender.send_on(ours.as_fd(), &wait, &meta) {
+                Ok(Outcome::NotNeeded) => {}
+                other => panic!("{other:?} with {left} to come"),
+            }
+        }
+        write.join().expect("no panic").expect("written");
+        theirs
+    });
+    assert_eq!(buffers(&ours).1, before.1, "the client's buffer still grows by itself");
+    assert_eq!(rest(ours, &mut theirs), b"");
+}
+
+#[test]
+fn a_clients_buffers_are_what_they_were_once_the_header_is_sent() {
+    let mut bench = Bench::new("header_buffers");
+    let (ours, mut theirs, wait) = bench.connect();
+    let before = buffers(&ours);
+    assert!(matches!(bench.send(wait)[..], [Outcome::Sent]));
+    read(&mut theirs, waypoint::HEADER_V4_BYTES);
+    assert_eq!(buffers(&ours), before);
+}
+
+/// Bytes of room to send, and whether the client chose them.
+fn buffers(stream: &TcpStream) -> (usize, bool) {
+    let bytes = nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::SndBuf);
+    (bytes.expect("a size"), sys::send_buffer_is_fixed(stream.as_fd()).expect("an option"))
 }
 
 #[test]
