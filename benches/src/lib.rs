@@ -11,5 +11,6 @@ pub mod crowd;
 pub mod mesh;
 pub mod ratio;
 pub mod report;
+pub mod rounds;
 pub mod statistics;
 pub mod wrk;

@@ -32,9 +32,15 @@ pub fn xds_address(bytes: &[u8]) {
     }
 }
 
-/// An `istio.security.Authorization`.
+/// An `istio.security.Authorization`, as far as the kernel's tables.
 pub fn xds_authorization(bytes: &[u8]) {
-    let _ = read_policy(&resource(AUTHORIZATION_TYPE, bytes));
+    let Ok(policy) = read_policy(&resource(AUTHORIZATION_TYPE, bytes)) else { return };
+    let policies = [(policy.name.clone(), std::sync::Arc::new(policy))].into_iter().collect();
+    let snapshot = model::Snapshot { policies, ..model::Snapshot::default() };
+    let mut authz = authz::Authz::new(authz::Options::default());
+    authz.update(&snapshot, &[], true);
+    authz.problems();
+    authz.explain([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 80);
 }
 
 /// A whole response, with several resources that may have to do with each other.
@@ -57,18 +63,31 @@ pub fn yaml(bytes: &[u8]) {
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use xds::encode::{EncodeOptions, Encoder};
+    use xds::encode::{EncodeOptions, Encoder, Resources};
 
     const EVERYTHING: &str = include_str!("../../crates/resources/tests/everything.yaml");
 
+    /// Valid messages of every kind of policy.
+    fn policies() -> Vec<Vec<u8>> {
+        values(encoder().policies())
+    }
+
     /// Valid messages of every kind of service and workload.
     fn addresses() -> Vec<Vec<u8>> {
+        values(encoder().resources())
+    }
+
+    fn encoder() -> Encoder {
         let mut store = resources::Store::default();
         let content = resources::FileContent::Text(EVERYTHING.into());
         let snapshot = store.apply(&[("a.yaml".into(), content)].into()).snapshot;
         let mut encoder = Encoder::new(EncodeOptions::default());
         encoder.update(&snapshot);
-        let messages = encoder.resources().values();
+        encoder
+    }
+
+    fn values(resources: &Resources) -> Vec<Vec<u8>> {
+        let messages = resources.values();
         messages.filter_map(|it| it.resource.as_ref().map(|any| any.value.clone())).collect()
     }
 
@@ -91,6 +110,9 @@ mod tests {
             crate::xds_address(&bytes);
             crate::xds_authorization(&bytes);
             crate::xds_response(&bytes);
+            let policies = policies();
+            let policy = policies[which.index(policies.len())].clone();
+            crate::xds_authorization(&changed(policy, &changes));
             crate::yaml(&changed(EVERYTHING.as_bytes().to_vec(), &changes));
         }
 

@@ -12,6 +12,7 @@
 /// All of them need root; without it they fail.
 mod root {
     mod admin;
+    mod authz;
     mod balancing;
     mod bench;
     mod check;

@@ -16,8 +16,9 @@ use runtime::shutdown::{self, Shutdown};
 use runtime::signals::StopSignals;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use xds::encode::{EncodeOptions, Encoder, Resources};
-use xds::server::{self, State, Tls};
+use xds::Finding;
+use xds::encode::{EncodeOptions, Encoder};
+use xds::server::{self, Served, State, Tls};
 
 /// A control plane for several nodes: a directory of YAML, served over delta xDS.
 #[derive(Debug, Parser)]
@@ -41,6 +42,12 @@ struct Args {
     /// Name of the cluster, the first part of a workload's uid. The daemons' must be the same.
     #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
     cluster_id: String,
+    /// Namespace whose policies are for the whole mesh.
+    #[arg(long, env = "ROOT_NAMESPACE", default_value = "istio-system")]
+    root_namespace: String,
+    /// Trust domain of the mesh, in which its workloads have their identities.
+    #[arg(long, env = "TRUST_DOMAIN", default_value = "cluster.local")]
+    trust_domain: String,
     /// Network of the mesh. The daemons' must be the same.
     #[arg(long, env = "ISTIO_META_NETWORK", default_value = "")]
     network: String,
@@ -71,6 +78,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let options = resources::Options {
         cluster_domain: args.cluster_domain.clone(),
         cluster: args.cluster_id.clone(),
+        root_namespace: args.root_namespace.clone(),
+        trust_domain: args.trust_domain.clone(),
         network: args.network.clone(),
     };
     let directory = Directory::open(&args.config_dir, options).with_context(unreadable)?;
@@ -85,7 +94,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let (resources_to, resources) = watch::channel(None);
     let (state_to, _) = watch::channel(State::default());
     let encode = EncodeOptions { cluster: args.cluster_id.clone(), network: args.network.clone() };
-    let follower = Follower { directory, encoder: Encoder::new(encode), known: HashSet::new() };
+    let encoder = Encoder::new(encode);
+    let follower = Follower { directory, encoder, known: HashSet::new(), untold: Vec::new() };
     let following = tokio::spawn(follower.run(watcher, resources_to, stop.clone()));
     let serving = tokio::spawn(server::serve(listener, tls, resources, state_to, stop));
     let signal = signals.wait().await;
@@ -108,6 +118,8 @@ struct Follower {
     encoder: Encoder,
     /// Problems that were logged.
     known: HashSet<Problem>,
+    /// What is known not to be told.
+    untold: Vec<Finding>,
 }
 
 // === impl Follower ===
@@ -116,17 +128,20 @@ impl Follower {
     async fn run(
         mut self,
         mut watcher: Watcher,
-        resources: watch::Sender<Option<Resources>>,
+        resources: watch::Sender<Option<Served>>,
         stop: Shutdown,
     ) {
         let mut touched = Touched::Everything;
         loop {
             tokio::task::block_in_place(|| self.follow(&touched));
             resources.send_if_modified(|served| {
-                let current = self.encoder.resources();
+                let addresses = self.encoder.resources().clone();
+                let policies = self.encoder.policies().clone();
                 // A copy is the same map until something is written.
-                let is_news = served.as_ref().is_none_or(|served| !served.ptr_eq(current));
-                *served = Some(current.clone());
+                let is_news = served.as_ref().is_none_or(|served| {
+                    !(served.addresses.ptr_eq(&addresses) && served.policies.ptr_eq(&policies))
+                });
+                *served = Some(Served { addresses, policies });
                 is_news
             });
             tokio::select! {
@@ -143,9 +158,15 @@ impl Follower {
         }
         self.known = update.problems.iter().cloned().collect();
         self.encoder.update(&update.snapshot);
+        let findings = self.encoder.findings();
+        for finding in findings.iter().filter(|it| !self.untold.contains(it)) {
+            tracing::warn!("{finding}");
+        }
+        self.untold = findings;
         tracing::info!(
             services = update.snapshot.services.len(),
             workloads = update.snapshot.workloads.len(),
+            policies = update.snapshot.policies.len(),
             resources = self.encoder.resources().len(),
             "read"
         );

@@ -8,7 +8,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use runtime::admin::{error, json};
-use runtime::api::{self, EnrolRequest, ExplainRequest, LoggerInfo, UnenrolRequest, Version, path};
+use runtime::api::{
+    self, AuthzRequest, AuthzSetting, EnrolRequest, ExplainRequest, LoggerInfo, UnenrolRequest,
+    Version, path,
+};
 use runtime::logging;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +34,8 @@ pub fn router(requests: mpsc::Sender<Request>) -> Router {
         .route(path::STATUS, get(status))
         .route(path::METRICS, get(metrics))
         .route(path::EXPLAIN, get(explain))
+        .route(path::AUTHZ, get(authz).post(set_authz))
+        .route(path::AUTHZ_EXPLAIN, get(explain_authz))
         .route(path::ENROLMENTS, get(enrolments).post(enrol).delete(unenrol))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such path") })
         .method_not_allowed_fallback(|| async {
@@ -111,6 +116,30 @@ async fn explain(
 ) -> Response {
     match query {
         Ok(Query(request)) => answered(ask(&agent, |to| Request::Explain(request, to)).await),
+        Err(why) => error(why.status(), why.body_text()),
+    }
+}
+
+async fn authz(State(agent): Agent) -> Response {
+    ask(&agent, Request::Authz).await.map_or_else(|response| response, |value| json(&value))
+}
+
+async fn set_authz(
+    State(agent): Agent,
+    query: Result<Query<AuthzSetting>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(setting)) => answered(ask(&agent, |to| Request::SetAuthz(setting, to)).await),
+        Err(why) => error(why.status(), why.body_text()),
+    }
+}
+
+async fn explain_authz(
+    State(agent): Agent,
+    query: Result<Query<AuthzRequest>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(request)) => answered(ask(&agent, |to| Request::ExplainAuthz(request, to)).await),
         Err(why) => error(why.status(), why.body_text()),
     }
 }

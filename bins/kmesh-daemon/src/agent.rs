@@ -12,13 +12,14 @@ use datapath::Datapath;
 use model::Snapshot;
 use resources::Touched;
 use runtime::api::{
-    BpfDump, ConfigDump, EnrolRequest, Enrolment, ExplainRequest, Explanation, Status,
-    UnenrolRequest,
+    AuthzExplanation, AuthzRequest, AuthzSetting, AuthzStatus, BpfDump, ConfigDump, EnrolRequest,
+    Enrolment, ExplainRequest, Explanation, Status, UnenrolRequest,
 };
 use runtime::shutdown::Shutdown;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use crate::authz::Authorization;
 use crate::commit::Committer;
 use crate::connections::Totals;
 use crate::dns::{Dns, NodeHosts};
@@ -53,6 +54,12 @@ pub enum Request {
     BpfDump(oneshot::Sender<BpfDump>),
     /// What would happen to a connection?
     Explain(ExplainRequest, Answer<Explanation>),
+    /// What is enforced of policies.
+    Authz(oneshot::Sender<AuthzStatus>),
+    /// Enforce them, or not.
+    SetAuthz(AuthzSetting, Answer<AuthzStatus>),
+    /// Why is a connection allowed or refused?
+    ExplainAuthz(AuthzRequest, Answer<AuthzExplanation>),
     /// All enrolments.
     Enrolments(oneshot::Sender<Vec<Enrolment>>),
     /// Put a namespace into the mesh.
@@ -81,6 +88,8 @@ pub struct Parts {
     pub datapath: Datapath,
     /// The way into the maps.
     pub committer: Committer,
+    /// Who may connect to whom.
+    pub authorization: Authorization,
     /// Who is in the mesh.
     pub enrolments: Enrolments,
     /// The configuration.
@@ -99,6 +108,7 @@ pub struct Parts {
 pub struct Agent {
     pub(crate) datapath: Datapath,
     pub(crate) committer: Committer,
+    pub(crate) authorization: Authorization,
     pub(crate) enrolments: Enrolments,
     pub(crate) totals: Arc<Totals>,
     pub(crate) dns: Dns,
@@ -119,12 +129,23 @@ pub struct Agent {
 impl Agent {
     /// A daemon whose programs are loaded and not attached yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { datapath, committer, enrolments, source, totals, dns, hosts, pods } = parts;
+        let Parts {
+            datapath,
+            committer,
+            authorization,
+            enrolments,
+            source,
+            totals,
+            dns,
+            hosts,
+            pods,
+        } = parts;
         Self {
             snapshot: hosts.snapshot(),
             configured: Arc::default(),
             datapath,
             committer,
+            authorization,
             enrolments,
             totals,
             dns,
@@ -191,7 +212,12 @@ impl Agent {
                 }
                 self.reconcile_pods();
             }
-            Event::Sweep => self.sweep(),
+            Event::Sweep => {
+                self.sweep();
+                if self.authorization.is_node_elsewhere() {
+                    self.commit(Duration::ZERO);
+                }
+            }
             Event::Stop => {}
         }
     }
@@ -269,10 +295,10 @@ impl Agent {
         if self.attached && !self.dns.is_started() {
             self.dns.start(&self.enrolments.list());
         }
-        if self.committer.is_worth_retrying() {
+        if self.committer.is_worth_retrying() || self.authorization.is_worth_retrying() {
             self.retry_at = Some(Instant::now() + RETRY_DELAY);
         }
-        if let Err(error) = self.committer.settle() {
+        if let Err(error) = self.committer.settle().and_then(|()| self.authorization.settle()) {
             tracing::warn!(%error, "map entries stay retired until the next commit");
         }
     }
@@ -292,12 +318,15 @@ impl Agent {
     }
 
     fn try_commit(&mut self) -> datapath::Result<usize> {
-        let writes = self.committer.commit(&self.snapshot)?;
+        let enrolments = self.enrolments.list();
+        let writes = self.committer.commit(&self.snapshot)?
+            + self.authorization.commit(&self.snapshot, &enrolments)?;
         if !self.attached {
             for (program, state) in self.datapath.attach()? {
                 tracing::info!(program, ?state, "attached");
             }
             self.attached = true;
+            self.enrolments.set_guards(Arc::clone(self.datapath.guards()));
         }
         Ok(writes)
     }
@@ -374,6 +403,19 @@ impl Agent {
         Ok(ended)
     }
 
+    fn set_authz(&mut self, setting: AuthzSetting) -> anyhow::Result<AuthzStatus> {
+        self.authorization.set_enabled(setting.enable)?;
+        self.commit(Duration::ZERO);
+        match &self.failure {
+            Some(failure) => bail!("not in force yet, tried again: {failure}"),
+            None => Ok(self.authz_status()),
+        }
+    }
+
+    pub(crate) fn authz_status(&self) -> AuthzStatus {
+        self.authorization.status(&self.snapshot, self.enrolments.guarded())
+    }
+
     /// Answers; a client that has gone away is no matter.
     fn answer(&mut self, request: Request) {
         let failed = |error: anyhow::Error| format!("{error:#}");
@@ -386,6 +428,14 @@ impl Agent {
             }
             Request::Explain(request, to) => {
                 drop(to.send(self.explain(&request).map_err(failed)));
+            }
+            Request::Authz(to) => drop(to.send(self.authz_status())),
+            Request::SetAuthz(setting, to) => {
+                drop(to.send(self.set_authz(setting).map_err(failed)));
+            }
+            Request::ExplainAuthz(request, to) => {
+                let explanation = self.authorization.explain(&self.snapshot, &request);
+                drop(to.send(explanation.map_err(failed)));
             }
             Request::Enrolments(to) => drop(to.send(self.enrolments.list())),
             Request::Enrol(request, to) => {

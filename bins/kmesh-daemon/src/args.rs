@@ -68,6 +68,12 @@ pub struct Args {
     /// Name of the cluster, the first part of a workload's uid.
     #[arg(long, env = "CLUSTER_ID", global = true, default_value = "Kubernetes")]
     pub cluster_id: String,
+    /// Namespace whose policies are for the whole mesh.
+    #[arg(long, env = "ROOT_NAMESPACE", global = true, default_value = "istio-system")]
+    pub root_namespace: String,
+    /// Trust domain of the mesh, in which workloads of the directory have their identities.
+    #[arg(long, env = "TRUST_DOMAIN", global = true, default_value = "cluster.local")]
+    pub trust_domain: String,
     /// Answer the DNS queries of enrolled namespaces: names of the mesh here, the others by the resolvers
     /// that they were sent to.
     #[arg(long, env = "KMESH_ENABLE_DNS_PROXY", default_value_t = true, action = ArgAction::Set)]
@@ -172,6 +178,30 @@ pub struct LimitArgs {
     /// Size of the ring of connections that may need a header in bytes, a power of two.
     #[arg(long, default_value_t = limits::HEADER_RING_BYTES)]
     header_ring_bytes: u32,
+    /// Distinct lists of policies that apply to a workload, old and new side by side during a change.
+    #[arg(long, default_value_t = limits::AUTHZ_SETS_MAX)]
+    authz_sets_max: u32,
+    /// Words of all rows of authorization, 64 terms each.
+    #[arg(long, default_value_t = limits::AUTHZ_WORDS_MAX)]
+    authz_words_max: u32,
+    /// Identities and ports that policies name, counted once for each set.
+    #[arg(long, default_value_t = limits::AUTHZ_ROWS_MAX)]
+    authz_rows_max: u32,
+    /// CIDR blocks that policies name, counted once for each set.
+    #[arg(long, default_value_t = limits::AUTHZ_BLOCKS_MAX)]
+    authz_blocks_max: u32,
+    /// Terms of all sets: what rules of policies become.
+    #[arg(long, default_value_t = limits::AUTHZ_TERMS_MAX)]
+    authz_terms_max: u32,
+    /// Policies.
+    #[arg(long, default_value_t = limits::AUTHZ_POLICIES_MAX)]
+    authz_policies_max: u32,
+    /// Addresses whose owner is known.
+    #[arg(long, default_value_t = limits::AUTHZ_SOURCES_MAX)]
+    authz_sources_max: u32,
+    /// Addresses of workloads of this node, to which connections are judged.
+    #[arg(long, default_value_t = limits::AUTHZ_DESTINATIONS_MAX)]
+    authz_destinations_max: u32,
     /// Frontends that one system call writes or removes.
     #[arg(long, default_value_t = limits::MAP_BATCH_ENTRIES, value_parser = clap::value_parser!(u32).range(1..))]
     map_batch_entries: u32,
@@ -229,6 +259,8 @@ impl Args {
         resources::Options {
             cluster_domain: self.cluster_domain.clone(),
             cluster: self.cluster_id.clone(),
+            root_namespace: self.root_namespace.clone(),
+            trust_domain: self.trust_domain.clone(),
             network: self.network.clone(),
         }
     }
@@ -291,6 +323,14 @@ impl LimitArgs {
             event_ring_bytes: self.event_ring_bytes,
             waypoint_sockets_max: self.waypoint_sockets_max,
             header_ring_bytes: self.header_ring_bytes,
+            authz_sets_max: self.authz_sets_max,
+            authz_words_max: self.authz_words_max,
+            authz_rows_max: self.authz_rows_max,
+            authz_blocks_max: self.authz_blocks_max,
+            authz_terms_max: self.authz_terms_max,
+            authz_policies_max: self.authz_policies_max,
+            authz_sources_max: self.authz_sources_max,
+            authz_destinations_max: self.authz_destinations_max,
             map_batch_entries: self.map_batch_entries,
         }
     }

@@ -35,7 +35,10 @@ impl Committer {
         node: Node,
         waypoint_port: u16,
     ) -> datapath::Result<Self> {
-        maps.set_flags(flags(&node))?;
+        maps.set_flag(
+            Settings::REGISTRY_ONLY,
+            node.outbound_policy == OutboundPolicy::RegistryOnly,
+        )?;
         let layout = recover(&maps, limits)?;
         Ok(Self {
             maps,
@@ -123,17 +126,14 @@ fn recover(maps: &Maps, limits: Limits) -> datapath::Result<Layout> {
     Ok(Layout::recover(limits, &maps.contents()?))
 }
 
-fn wait_for_programs() -> datapath::Result<()> {
+/// Waits until no program can still read what was replaced before.
+///
+/// # Errors
+/// When the kernel refuses to wait.
+pub fn wait_for_programs() -> datapath::Result<()> {
     datapath::grace_period().map_err(|source| datapath::Error::Path {
         action: "wait for programs to leave",
         path: "membarrier".into(),
         source,
     })
-}
-
-fn flags(node: &Node) -> u32 {
-    match node.outbound_policy {
-        OutboundPolicy::AllowAny => 0,
-        OutboundPolicy::RegistryOnly => Settings::REGISTRY_ONLY,
-    }
 }

@@ -11,6 +11,8 @@ use datapath::{EventReader, Maps};
 use runtime::api::Connections;
 use runtime::shutdown::Shutdown;
 
+use crate::authz::PolicyNames;
+
 /// How long events may wait in the ring when it is not filling up.
 const DRAIN_PERIOD: Duration = Duration::from_millis(100);
 
@@ -31,10 +33,16 @@ pub struct Totals {
 
 impl Totals {
     fn add(&self, event: &ConnectionEvent) {
+        // The client's side tells of it, too; policies have counters of their own.
+        if is_of_policies(event) {
+            return;
+        }
         let counter = match event.kind {
             ConnectionEvent::OPENED => &self.opened,
             ConnectionEvent::REFUSED => &self.refused,
-            _ => &self.closed,
+            ConnectionEvent::CLOSED => &self.closed,
+            // Closed besides, if it was opened.
+            _ => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if event.by_waypoint != 0 {
@@ -84,7 +92,12 @@ impl Totals {
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn spawn(maps: Arc<Maps>, totals: Arc<Totals>, shutdown: Shutdown) -> std::io::Result<()> {
+pub fn spawn(
+    maps: Arc<Maps>,
+    totals: Arc<Totals>,
+    names: PolicyNames,
+    shutdown: Shutdown,
+) -> std::io::Result<()> {
     std::thread::Builder::new().name("events".into()).spawn(move || {
         let mut reader = match EventReader::new(&maps) {
             Ok(reader) => reader,
@@ -96,20 +109,24 @@ pub fn spawn(maps: Arc<Maps>, totals: Arc<Totals>, shutdown: Shutdown) -> std::i
         while !shutdown.is_fired() {
             for event in reader.next_batch(DRAIN_PERIOD) {
                 totals.add(&event);
-                log(&event);
+                log(&event, &names);
             }
         }
     })?;
     Ok(())
 }
 
-fn log(event: &ConnectionEvent) {
+fn log(event: &ConnectionEvent, names: &PolicyNames) {
+    if is_of_policies(event) {
+        return log_access(event, names);
+    }
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
     let state = match event.kind {
         ConnectionEvent::OPENED => "opened",
         ConnectionEvent::REFUSED => "refused",
+        ConnectionEvent::ENDED => "ended",
         _ => "closed",
     };
     let direction =
@@ -127,5 +144,29 @@ fn log(event: &ConnectionEvent) {
         bytes_received = event.bytes_received,
         duration_us = event.time_ns.saturating_sub(event.started_ns) / 1_000,
         "connection {state}"
+    );
+}
+
+/// Did policies refuse the connection, or end it?
+fn is_of_policies(event: &ConnectionEvent) -> bool {
+    let reasons =
+        [Reason::AuthzDenied, Reason::AuthzNotAllowed, Reason::AuthzClosed, Reason::AuthzEnded];
+    reasons.iter().any(|reason| event.reason == *reason as u16)
+}
+
+/// The access log: one line for each connection that policies refused, or ended.
+fn log_access(event: &ConnectionEvent, names: &PolicyNames) {
+    let names = names.read().unwrap_or_else(PoisonError::into_inner);
+    let term = event.term();
+    let policy = term.and_then(|term| names.get(&term.policy)).map_or("", String::as_str);
+    tracing::info!(
+        target: "kmesh::access",
+        source = %SocketAddr::new(event.remote_address.ip(), event.remote_port.get()),
+        destination = %SocketAddr::new(event.local_address.ip(), event.local_port.get()),
+        reason = Reason::from_number(event.reason).map_or("", Reason::name),
+        policy,
+        rule = term.map(|term| term.rule),
+        "connection {}",
+        if event.kind == ConnectionEvent::ENDED { "ended" } else { "refused" }
     );
 }

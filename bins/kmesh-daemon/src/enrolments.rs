@@ -4,13 +4,15 @@
 //! only says where to look for it; a namespace that is found nowhere any more is taken out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use datapath::Maps;
+use datapath::{Guards, Maps};
 use model::WorkloadName;
 use runtime::api::{DnsCapture, EnrolRequest, Enrolment, EnrolmentOrigin, Sandbox, UnenrolRequest};
 use runtime::{files, netns};
@@ -52,6 +54,8 @@ pub struct Enrolments {
     own_cookie: u64,
     /// The addresses of waypoints, which are never sent to a waypoint themselves.
     waypoints: BTreeSet<IpAddr>,
+    /// Judge what comes in, from the first image on.
+    guards: Option<Arc<Guards>>,
 }
 
 impl Enrolments {
@@ -73,6 +77,7 @@ impl Enrolments {
             by_cookie: BTreeMap::new(),
             own_cookie,
             waypoints: BTreeSet::new(),
+            guards: None,
         };
         for enrolment in remembered {
             this.by_cookie.insert(enrolment.netns_cookie, enrolment);
@@ -197,6 +202,7 @@ impl Enrolments {
             return Err(error).context("the namespace is not enrolled");
         }
         saved?;
+        self.guard(&enrolment)?;
         Ok(enrolment)
     }
 
@@ -319,8 +325,55 @@ impl Enrolments {
             bail!("the namespace with cookie {cookie} is not enrolled");
         };
         self.maps.unenrol(cookie)?;
+        self.unguard(cookie);
         self.save()?;
         Ok(enrolment)
+    }
+
+    /// From now on what comes into the namespaces of the mesh is judged, and into no others.
+    pub fn set_guards(&mut self, guards: Arc<Guards>) {
+        let gone = guards.cookies().unwrap_or_default();
+        self.guards = Some(guards);
+        for cookie in gone.iter().filter(|cookie| !self.contains(**cookie)) {
+            self.unguard(*cookie);
+        }
+        for enrolment in self.by_cookie.values() {
+            if let Err(error) = self.guard(enrolment) {
+                tracing::error!(
+                    netns = enrolment.netns,
+                    error = format!("{error:#}"),
+                    "not guarded"
+                );
+            }
+        }
+    }
+
+    /// How many namespaces there are into which what comes is judged.
+    pub fn guarded(&self) -> usize {
+        let cookies = self.guards.as_ref().and_then(|guards| guards.cookies().ok());
+        cookies.map_or(0, |cookies| cookies.len())
+    }
+
+    /// Has what comes into a namespace judged. The host's own is left alone: it belongs to nobody that
+    /// a policy could name.
+    fn guard(&self, enrolment: &Enrolment) -> anyhow::Result<()> {
+        let Some(guards) = &self.guards else { return Ok(()) };
+        let is_host = enrolment.netns_cookie == self.own_cookie
+            || netns::alive(Path::new(FIRST_PROCESS), enrolment.inode);
+        if is_host {
+            return Ok(());
+        }
+        let file = File::open(&enrolment.netns)
+            .with_context(|| format!("{} cannot be opened", enrolment.netns))?;
+        let guarded = guards.set(file.as_fd(), enrolment.netns_cookie);
+        guarded.map(drop).context("policies are not enforced for the namespace")
+    }
+
+    fn unguard(&self, cookie: u64) {
+        let Some(guards) = &self.guards else { return };
+        if let Err(error) = guards.remove(cookie) {
+            tracing::warn!(cookie, %error, "policies may still be enforced for a namespace that left");
+        }
     }
 
     /// The host's own namespace is that of the daemon, and that of the first process that it sees.
@@ -381,6 +434,7 @@ impl Enrolments {
                     tracing::info!(cookie, netns = enrolment.netns, "namespace is gone");
                     self.by_cookie.remove(&cookie);
                     self.maps.unenrol(cookie)?;
+                    self.unguard(cookie);
                 }
             }
         }

@@ -4,7 +4,9 @@
 mod admin;
 mod agent;
 mod args;
+mod authz;
 mod check;
+mod closing;
 mod commit;
 mod connections;
 mod dns;

@@ -24,6 +24,7 @@ pub fn render(status: &Status) -> Result<String, fmt::Error> {
     register_connections(&mut registry, status);
     register_programs(&mut registry, status);
     register_dns(&mut registry, status);
+    register_authz(&mut registry, status);
     if let Some(kubernetes) = &status.kubernetes {
         register_kubernetes(&mut registry, kubernetes);
     }
@@ -116,6 +117,30 @@ fn register_programs(registry: &mut Registry, status: &Status) {
     counters(registry, "bpf_prog_run_time_ns", help, times);
 }
 
+fn register_authz(registry: &mut Registry, status: &Status) {
+    let active = Gauge::<i64>::default();
+    active.set(status.authz.active.into());
+    registry.register("authz_active", "1 while connections are judged by policies", active);
+    let help = "Established connections that policies refused later and that were ended";
+    registry.register("authz_ended", help, ConstCounter::new(status.authz.ended));
+    let counts = status.authz.policies.iter().flat_map(|policy| {
+        let verdicts =
+            [("allowed", policy.allowed), ("denied", policy.denied), ("observed", policy.observed)];
+        verdicts.map(|(verdict, count)| {
+            let labels = vec![
+                ("namespace", policy.namespace.clone()),
+                ("policy", policy.name.clone()),
+                ("action", policy.action.clone()),
+                ("verdict", verdict.to_owned()),
+            ];
+            (labels, count)
+        })
+    });
+    let help =
+        "Connections that a policy decided, or matched without deciding (docs/authorization.md)";
+    counters(registry, "authz_policy_connections", help, counts);
+}
+
 fn register_dns(registry: &mut Registry, status: &Status) {
     let queries = &status.dns.queries;
     let results = [
@@ -179,7 +204,9 @@ fn register_kubernetes(registry: &mut Registry, status: &KubernetesStatus) {
 
 #[cfg(test)]
 mod tests {
-    use runtime::api::{CniStatus, Counter, DnsQueries, DnsStatus, HostStatus, MapFill};
+    use runtime::api::{
+        AuthzStatus, CniStatus, Counter, DnsQueries, DnsStatus, HostStatus, MapFill, PolicyCounts,
+    };
 
     use super::*;
 
@@ -198,6 +225,18 @@ mod tests {
                 queries: DnsQueries { forwarded: 7, ..DnsQueries::default() },
                 hosts: vec![HostStatus { failure: Some("gone".into()), ..HostStatus::default() }],
                 ..DnsStatus::default()
+            },
+            authz: AuthzStatus {
+                active: true,
+                ended: 2,
+                policies: vec![PolicyCounts {
+                    namespace: "shop".into(),
+                    name: "deny".into(),
+                    action: "DENY".into(),
+                    denied: 8,
+                    ..PolicyCounts::default()
+                }],
+                ..AuthzStatus::default()
             },
             kubernetes: Some(KubernetesStatus {
                 wanted: 4,
@@ -224,6 +263,9 @@ mod tests {
             "kmesh_dns_hosts_failing 1",
             "kmesh_cni_requests_total{result=\"left_alone\"} 6",
             "kmesh_cni_let_go_total{reason=\"daemon_away\"} 3",
+            "kmesh_authz_active 1",
+            "kmesh_authz_ended_total 2",
+            "kmesh_authz_policy_connections_total{namespace=\"shop\",policy=\"deny\",action=\"DENY\",verdict=\"denied\"} 8",
             "kmesh_kubernetes_connected 1",
             "kmesh_kubernetes_pods_wanted 4",
             "# EOF",

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::{Agent, Parts, REQUESTS_MAX};
 use crate::args::Args;
+use crate::authz::Authorization;
 use crate::commit::Committer;
 use crate::connections::{self, Totals};
 use crate::dns::{Dns, NodeHosts, NodeResolvers};
@@ -101,10 +102,23 @@ fn build(
     let dns = Dns::new(Arc::clone(&maps), &args.cluster_domain, args.dns_proxy);
     let node_resolvers = NodeResolvers::new(&args.resolv_conf)?;
     let hosts = NodeHosts::new(node_resolvers, &args.state_dir, stop.clone());
+    let options = ::authz::Options { node: args.node().name, network: args.node().network, limits };
+    let authorization = Authorization::restore(&datapath, options, &args.state_dir)?;
     let totals = Arc::new(Totals::default());
-    connections::spawn(Arc::clone(&maps), Arc::clone(&totals), stop.clone())?;
+    let names = authorization.names();
+    connections::spawn(Arc::clone(&maps), Arc::clone(&totals), names, stop.clone())?;
     headers::spawn(maps, Duration::from_millis(args.waypoint_silence_ms), stop)?;
-    Ok(Agent::new(Parts { datapath, committer, enrolments, source, totals, dns, hosts, pods }))
+    Ok(Agent::new(Parts {
+        datapath,
+        committer,
+        authorization,
+        enrolments,
+        source,
+        totals,
+        dns,
+        hosts,
+        pods,
+    }))
 }
 
 fn prepare_bpffs(path: &Path) -> anyhow::Result<()> {

@@ -29,6 +29,7 @@ pub fn status(agent: &Agent) -> Status {
         counters: reasons.into_iter().map(|(reason, count)| counter(reason, count)).collect(),
         connections: agent.totals.snapshot(events_lost),
         dns,
+        authz: agent.authz_status(),
         kubernetes: agent.kubernetes_status(),
     }
 }
@@ -45,6 +46,7 @@ fn config(agent: &Agent) -> ConfigStatus {
             .map(ToString::to_string)
             .chain(placed.map(|p| format!("error: service {}: {}", p.service, p.message)))
             .chain(waypoints(agent))
+            .chain(agent.authorization.problems().iter().map(|it| format!("error: {it}")))
             .collect(),
     }
 }
@@ -83,7 +85,8 @@ fn waypoints(agent: &Agent) -> Vec<String> {
 }
 
 fn maps(agent: &Agent, resolvers: usize) -> Vec<MapFill> {
-    let layout = agent.committer.layout().fill();
+    let layout: Vec<_> =
+        agent.committer.layout().fill().into_iter().chain(agent.authorization.fill()).collect();
     agent
         .datapath
         .map_fills()

@@ -1,6 +1,7 @@
 //! `kmeshctl`: asks the daemon of this node and shows what it answers. Needs no cluster.
 #![forbid(unsafe_code)]
 
+mod authz;
 mod dump;
 mod enroll;
 mod explain;
@@ -46,6 +47,8 @@ enum Verb {
     Dump(dump::Args),
     /// Ask the kernel's maps what would happen to a connection, station by station
     Explain(explain::Args),
+    /// Show what policies do, switch them on or off, ask why a connection is allowed or refused
+    Authz(authz::Args),
     /// Show or set the level of a logger of the daemon
     Log(log::Args),
     /// Let the mesh handle the traffic of a network namespace
@@ -85,6 +88,7 @@ async fn execute(cli: Cli) -> anyhow::Result<String> {
         Verb::Status(args) => status::run(&client, args).await,
         Verb::Dump(args) => dump::run(&client, args).await,
         Verb::Explain(args) => explain::run(&client, args).await,
+        Verb::Authz(args) => authz::run(&client, args).await,
         Verb::Log(args) => log::run(&client, args).await,
         Verb::Enroll(args) => enroll::run_enroll(&client, args).await,
         Verb::Unenroll(args) => enroll::run_unenroll(&client, args).await,

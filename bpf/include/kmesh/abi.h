@@ -37,6 +37,7 @@ struct resolver_key {
 
 enum setting_flag {
 	SETTING_REGISTRY_ONLY = 1, /* refuse destinations that nothing in the mesh names */
+	SETTING_AUTHZ = 2,	   /* judge inbound connections by policies */
 };
 
 /* The one entry of `settings`. */
@@ -210,11 +211,15 @@ struct udp_flow {
 
 enum event_kind {
 	EVENT_OPENED = 1,
-	EVENT_REFUSED = 2, /* by us at connect (reason), or by the peer or network (error) */
+	EVENT_REFUSED = 2, /* by us (reason), or by the peer or network (error) */
 	EVENT_CLOSED = 3,
+	EVENT_ENDED = 4, /* by us, after a change of policies; EVENT_CLOSED comes besides */
 };
 
-/* Record of the ring buffer `events`. */
+/*
+ * Record of the ring buffer `events`. It may grow at its end: what a shorter record of an older program
+ * lacks is zero.
+ */
 struct connection_event {
 	__u64 time_ns;	  /* CLOCK_MONOTONIC */
 	__u64 started_ns; /* when connect() was called, or the connection was accepted */
@@ -234,5 +239,119 @@ struct connection_event {
 	__u8 direction; /* enum socket_direction */
 	__u8 protocol;
 	__u8 by_waypoint; /* 1: `remote` is a waypoint */
-	__u8 reserved[2];
+	__u8 by_policy;	  /* 1: `policy` and `rule` say what decided */
+	__u8 rule;
+	__u32 policy; /* index into `authz_counts` */
+	__u32 reserved;
+};
+
+/*
+ * Authorization. A set is what holds for a workload: its policies, as terms. A term is one bit. A row
+ * is the run of words in `authz_words`, one bit for each term of a set, that says which terms hold for
+ * a value of one dimension; AUTHZ_ROW_ALL stands for a row of ones.
+ *
+ * What no policy decides is refused where the set has AUTHZ_SET_HAS_ALLOW. Bits past the last term of
+ * a part are 0 in the destination's row.
+ */
+enum authz_number {
+	AUTHZ_SET_INDEX_CLOSED = 0, /* the set that refuses everything */
+	AUTHZ_NO_IDENTITY = 0,
+	AUTHZ_IDENTITY_CLOSED = 1, /* identities that cannot be told apart: refused */
+	AUTHZ_TERM_POLICY_BITS = 24,
+};
+
+/* Kept apart: these do not fit into an int. */
+#define AUTHZ_ROW_ALL 0xffffffffu
+#define AUTHZ_BLOCK_DESTINATION 0x80000000u
+
+/*
+ * Value of `authz_destinations`; the key is a struct ip_address. The entry of :: judges connections
+ * to all addresses that have none; without it they are refused.
+ */
+struct authz_destination {
+	__u32 set;
+	__u32 row;
+};
+
+enum authz_source_flag {
+	AUTHZ_SOURCE_NODE = 1, /* an address of this node: what it dials is not judged */
+};
+
+/*
+ * Value of `authz_sources`: who has an address; the key is a struct ip_address. An address that has no
+ * entry has that of ::, and where there is none it has no identity.
+ */
+struct authz_source {
+	__u64 identity;
+	__u32 flags;
+	__u32 reserved;
+};
+
+enum authz_dimension {
+	AUTHZ_DIMENSION_IDENTITY = 1,
+	AUTHZ_DIMENSION_PORT = 2,
+};
+
+/* Key of `authz_rows`. A value that has no entry has the set's default row. */
+struct authz_row_key {
+	__u32 set;
+	__u32 dimension;
+	__u64 value; /* number of the identity, or the port in host order */
+};
+
+enum authz_row_flag {
+	AUTHZ_ROW_TRUSTED = 1, /* a waypoint that the set trusts: passes */
+};
+
+/* Value of `authz_rows` and `authz_blocks`. */
+struct authz_row {
+	__u32 row;
+	__u32 flags;
+};
+
+/*
+ * Key of `authz_blocks`, a longest-prefix trie. Blocks of sources have the set's index; blocks of
+ * destinations have AUTHZ_BLOCK_DESTINATION besides, for addresses that have no entry in
+ * `authz_destinations`. Without a block an address has the default row (source) or the row of ::
+ * (destination).
+ */
+struct authz_block_key {
+	__u32 prefix_bits; /* of the 32 of the set and the 128 of the address */
+	__u32 set;
+	struct ip_address address;
+};
+
+enum authz_set_flag {
+	AUTHZ_SET_CLOSED = 1,	 /* refuses everything */
+	AUTHZ_SET_HAS_ALLOW = 2, /* what no allow term matches is refused */
+	AUTHZ_SET_USES_IDENTITY = 4,
+	AUTHZ_SET_USES_ADDRESS = 8,
+	AUTHZ_SET_USES_PORT = 16,
+	AUTHZ_SET_HAS_TRUSTED = 32,
+	AUTHZ_SET_USES_DESTINATION = 64, /* matters for the entry of :: alone */
+};
+
+/*
+ * Value of `authz_sets`, an array. Deny terms stand first, then allow terms, then those that decide
+ * nothing; each part begins at a word. A dimension that the set does not use is not looked up, and
+ * all its bits hold; but an identity is looked up as well where the set has AUTHZ_SET_HAS_TRUSTED.
+ */
+struct authz_set {
+	__u32 flags;
+	__u32 words; /* of a row */
+	__u32 deny_words;
+	__u32 allow_words;
+	__u32 no_identity_row;
+	__u32 identity_row;
+	__u32 address_row;
+	__u32 port_row;
+	__u32 first_term; /* of `authz_terms`: one entry for each bit, policy slot and rule */
+	__u32 reserved[7];
+};
+
+/* Value of `authz_counts`, a per-CPU array: what a policy did. */
+struct authz_count {
+	__u64 allowed;
+	__u64 denied;
+	__u64 dry_run;
 };

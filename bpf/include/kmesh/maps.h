@@ -12,6 +12,8 @@
 #include "abi.h"
 #include "limits.h"
 
+#define PORT_COUNT 65536
+
 /* Writer: user space. Which network namespaces are in the mesh, by their cookie. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -155,6 +157,92 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, HEADER_RING_BYTES);
 } header_waits __weak SEC(".maps");
+
+/* Writer: user space. Who has an address. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct ip_address);
+	__type(value, struct authz_source);
+	__uint(max_entries, AUTHZ_SOURCES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
+} authz_sources __weak SEC(".maps");
+
+/* Writer: user space. What judges connections to an address. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct ip_address);
+	__type(value, struct authz_destination);
+	__uint(max_entries, AUTHZ_DESTINATIONS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
+} authz_destinations __weak SEC(".maps");
+
+/* Writer: user space. Rows of identities and ports. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct authz_row_key);
+	__type(value, struct authz_row);
+	__uint(max_entries, AUTHZ_ROWS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
+} authz_rows __weak SEC(".maps");
+
+/* Writer: user space. Rows of CIDR blocks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct authz_block_key);
+	__type(value, struct authz_row);
+	__uint(max_entries, AUTHZ_BLOCKS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
+} authz_blocks __weak SEC(".maps");
+
+/* Writer: user space, through a shared mapping. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct authz_set);
+	__uint(max_entries, AUTHZ_SETS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} authz_sets __weak SEC(".maps");
+
+/* Writer: user space, through a shared mapping. The rows: runs of words, one bit for each term. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, AUTHZ_WORDS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} authz_words __weak SEC(".maps");
+
+/*
+ * Writer: user space, through a shared mapping. What each bit of a set stands for, in the low half: an
+ * entry of an array takes 64 bits, whatever its value has.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, AUTHZ_TERMS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} authz_terms __weak SEC(".maps");
+
+/* Writer: programs. What each policy did. User space sets an entry to zero before a policy gets it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct authz_count);
+	__uint(max_entries, AUTHZ_POLICIES_MAX);
+} authz_counts __weak SEC(".maps");
+
+/*
+ * Writer: programs. The ports on which somebody listens in the namespace whose sockets are being looked
+ * through, each with the number of that look: entries of an earlier one mean nothing.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, PORT_COUNT);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} authz_listeners __weak SEC(".maps");
 
 /* Writer: programs. One counter for each enum reason. */
 struct {

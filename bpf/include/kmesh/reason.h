@@ -25,6 +25,14 @@ enum reason {
 	REASON_WAYPOINT_REFUSED = 7,
 	/* The kernel had no memory for the header: send() fails with EACCES. */
 	REASON_WAYPOINT_HEADER_FAILED = 8,
+	/* A DENY policy matches the connection. */
+	REASON_AUTHZ_DENIED = 9,
+	/* ALLOW policies hold for the destination, and none matches the connection. */
+	REASON_AUTHZ_NOT_ALLOWED = 10,
+	/* The policies of the destination, or the identity of the source, cannot be judged by. */
+	REASON_AUTHZ_CLOSED = 11,
+	/* An established connection that the policies of now refuse was ended. */
+	REASON_AUTHZ_ENDED = 12,
 
 	/* Passes: not an address of the mesh, left alone. */
 	REASON_UNKNOWN_DESTINATION = 16,
@@ -34,6 +42,10 @@ enum reason {
 	REASON_WORKLOAD_ADDRESS = 18,
 	/* A query of a socket that is bound to a device, where the DNS proxy cannot be reached. */
 	REASON_DNS_SOCKET_BOUND = 19,
+	/* An address of this node dialled: the probes of kubelet, which no policy judges. */
+	REASON_AUTHZ_NODE = 20,
+	/* A waypoint that the destination trusts dialled: it has judged already. */
+	REASON_AUTHZ_TRUSTED_WAYPOINT = 21,
 
 	/* The traffic went on, but: no room in `sockets`, so no events and no peer name. */
 	REASON_SOCKETS_FULL = 32,

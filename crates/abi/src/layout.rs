@@ -36,4 +36,11 @@ pub const SHARED: &[(&str, Layout)] = &[
     ("udp_flow_key", crate::UdpFlowKey::LAYOUT),
     ("udp_flow", crate::UdpFlow::LAYOUT),
     ("connection_event", crate::ConnectionEvent::LAYOUT),
+    ("authz_destination", crate::authz::AuthzDestination::LAYOUT),
+    ("authz_source", crate::authz::AuthzSource::LAYOUT),
+    ("authz_row_key", crate::authz::AuthzRowKey::LAYOUT),
+    ("authz_row", crate::authz::AuthzRow::LAYOUT),
+    ("authz_block_key", crate::authz::AuthzBlockKey::LAYOUT),
+    ("authz_set", crate::authz::AuthzSet::LAYOUT),
+    ("authz_count", crate::authz::AuthzCount::LAYOUT),
 ];

@@ -6,9 +6,11 @@
 //! (RFC 4291, section 2.5.5.2); ports in keys and values are in network order.
 #![forbid(unsafe_code)]
 
+pub mod authz;
 pub mod dns;
 pub mod layout;
 pub mod limits;
+pub mod pool;
 mod reason;
 mod types;
 pub mod waypoint;

@@ -33,6 +33,27 @@ pub const WAYPOINT_SOCKETS_MAX: u32 = 65_536;
 /// Size of the ring of connections that may need a header, in bytes: a power of two and a multiple of
 /// the page size.
 pub const HEADER_RING_BYTES: u32 = 1 << 18;
+/// Sets of authorization: distinct lists of policies and trusted waypoints, old and new side by side
+/// while an update is applied.
+pub const AUTHZ_SETS_MAX: u32 = 65_536;
+/// Words of all rows of authorization, 64 terms each.
+pub const AUTHZ_WORDS_MAX: u32 = 4_194_304;
+/// Identities and ports that have a row of their own, each counted once for each set.
+pub const AUTHZ_ROWS_MAX: u32 = 524_288;
+/// CIDR blocks of policies, each counted once for each set.
+pub const AUTHZ_BLOCKS_MAX: u32 = 131_072;
+/// Terms of all sets: what rules of policies become, rounded up to words.
+pub const AUTHZ_TERMS_MAX: u32 = 524_288;
+/// Policies that are counted each for itself.
+pub const AUTHZ_POLICIES_MAX: u32 = 65_536;
+/// Addresses whose owner is known.
+pub const AUTHZ_SOURCES_MAX: u32 = 262_144;
+/// Addresses of workloads of this node, to which connections are judged.
+pub const AUTHZ_DESTINATIONS_MAX: u32 = 131_072;
+/// Words of one row. The program walks over so many at most.
+pub const AUTHZ_WORDS_PER_SET_MAX: u32 = 256;
+/// Terms that one rule of a policy may become.
+pub const AUTHZ_TERMS_PER_RULE_MAX: u32 = 256;
 /// Frontends that one system call writes or removes.
 pub const MAP_BATCH_ENTRIES: u32 = 4_096;
 /// Entries of the per-CPU counter array: one for each possible reason.
@@ -67,27 +88,58 @@ pub struct Limits {
     pub waypoint_sockets_max: u32,
     /// See [`HEADER_RING_BYTES`].
     pub header_ring_bytes: u32,
+    /// See [`AUTHZ_SETS_MAX`].
+    pub authz_sets_max: u32,
+    /// See [`AUTHZ_WORDS_MAX`].
+    pub authz_words_max: u32,
+    /// See [`AUTHZ_ROWS_MAX`].
+    pub authz_rows_max: u32,
+    /// See [`AUTHZ_BLOCKS_MAX`].
+    pub authz_blocks_max: u32,
+    /// See [`AUTHZ_TERMS_MAX`].
+    pub authz_terms_max: u32,
+    /// See [`AUTHZ_POLICIES_MAX`].
+    pub authz_policies_max: u32,
+    /// See [`AUTHZ_SOURCES_MAX`].
+    pub authz_sources_max: u32,
+    /// See [`AUTHZ_DESTINATIONS_MAX`].
+    pub authz_destinations_max: u32,
     /// See [`MAP_BATCH_ENTRIES`].
     pub map_batch_entries: u32,
 }
 
+// === impl Limits ===
+
+impl Limits {
+    /// What holds where the configuration says nothing.
+    pub const DEFAULT: Self = Self {
+        enrolments_max: ENROLMENTS_MAX,
+        frontends_max: FRONTENDS_MAX,
+        tables_max: TABLES_MAX,
+        slots_max: SLOTS_MAX,
+        backends_max: BACKENDS_MAX,
+        sockets_max: SOCKETS_MAX,
+        udp_flows_max: UDP_FLOWS_MAX,
+        affinities_max: AFFINITIES_MAX,
+        networks_max: NETWORKS_MAX,
+        resolvers_max: RESOLVERS_MAX,
+        event_ring_bytes: EVENT_RING_BYTES,
+        waypoint_sockets_max: WAYPOINT_SOCKETS_MAX,
+        header_ring_bytes: HEADER_RING_BYTES,
+        authz_sets_max: AUTHZ_SETS_MAX,
+        authz_words_max: AUTHZ_WORDS_MAX,
+        authz_rows_max: AUTHZ_ROWS_MAX,
+        authz_blocks_max: AUTHZ_BLOCKS_MAX,
+        authz_terms_max: AUTHZ_TERMS_MAX,
+        authz_policies_max: AUTHZ_POLICIES_MAX,
+        authz_sources_max: AUTHZ_SOURCES_MAX,
+        authz_destinations_max: AUTHZ_DESTINATIONS_MAX,
+        map_batch_entries: MAP_BATCH_ENTRIES,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            enrolments_max: ENROLMENTS_MAX,
-            frontends_max: FRONTENDS_MAX,
-            tables_max: TABLES_MAX,
-            slots_max: SLOTS_MAX,
-            backends_max: BACKENDS_MAX,
-            sockets_max: SOCKETS_MAX,
-            udp_flows_max: UDP_FLOWS_MAX,
-            affinities_max: AFFINITIES_MAX,
-            networks_max: NETWORKS_MAX,
-            resolvers_max: RESOLVERS_MAX,
-            event_ring_bytes: EVENT_RING_BYTES,
-            waypoint_sockets_max: WAYPOINT_SOCKETS_MAX,
-            header_ring_bytes: HEADER_RING_BYTES,
-            map_batch_entries: MAP_BATCH_ENTRIES,
-        }
+        Self::DEFAULT
     }
 }

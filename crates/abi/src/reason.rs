@@ -63,6 +63,14 @@ reasons! {
     WaypointRefused = 7, "waypoint_refused", Refused;
     /// The kernel had no memory for the header that a waypoint needs: send() fails with EACCES.
     WaypointHeaderFailed = 8, "waypoint_header_failed", Refused;
+    /// A DENY policy matches the connection: the client's connect() fails with ECONNREFUSED.
+    AuthzDenied = 9, "authz_denied", Refused;
+    /// ALLOW policies hold for the destination and none matches the connection: the client's connect() fails with ECONNREFUSED.
+    AuthzNotAllowed = 10, "authz_not_allowed", Refused;
+    /// The policies of the destination do not fit into their limits, or the identity of the source cannot be told from another: the client's connect() fails with ECONNREFUSED.
+    AuthzClosed = 11, "authz_closed", Refused;
+    /// An established connection that the policies of now refuse was ended: both ends see it reset.
+    AuthzEnded = 12, "authz_ended", Refused;
     /// The destination is not an address of the mesh and was left alone.
     UnknownDestination = 16, "unknown_destination", Passed;
     /// The service asks for PASSTHROUGH and was left alone.
@@ -71,6 +79,10 @@ reasons! {
     WorkloadAddress = 18, "workload_address", Passed;
     /// A DNS query of a socket that is bound to a device, from which the DNS proxy cannot be reached: the resolver itself was asked.
     DnsSocketBound = 19, "dns_socket_bound", Passed;
+    /// An address of this node dialled, as the probes of kubelet do: no policy judges it.
+    AuthzNode = 20, "authz_node", Passed;
+    /// A waypoint that the destination trusts dialled: the waypoint has judged already.
+    AuthzTrustedWaypoint = 21, "authz_trusted_waypoint", Passed;
     /// No room in the map of sockets: the connection works, but getpeername() shows the backend and no event is sent.
     SocketsFull = 32, "sockets_full", Degraded;
     /// A datagram flow could not be stored: the reply carries the backend's address.

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use zerocopy::byteorder::big_endian::U16 as Be16;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `IPPROTO_TCP`.
 pub const PROTOCOL_TCP: u8 = 6;
@@ -13,7 +12,7 @@ pub const PROTOCOL_UDP: u8 = 17;
 macro_rules! shared {
     ($(#[doc = $doc:expr])* $name:ident { $($(#[doc = $fdoc:expr])* $field:ident : $ty:ty,)+ }) => {
         $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
         #[repr(C)]
         pub struct $name { $($(#[doc = $fdoc])* pub $field: $ty,)+ }
 
@@ -25,6 +24,8 @@ macro_rules! shared {
         }
     };
 }
+
+pub(crate) use shared;
 
 shared! {
     /// An IPv6 address, or an IPv4 address in v4-mapped form.
@@ -59,7 +60,7 @@ shared! {
 shared! {
     /// The one entry of `settings`.
     Settings {
-        /// [`Settings::REGISTRY_ONLY`].
+        /// [`Settings::REGISTRY_ONLY`], [`Settings::AUTHZ`].
         flags: u32,
         /// Thread that sends headers for clients that do not speak first; 0 while there is none.
         header_sender: u32,
@@ -276,7 +277,8 @@ shared! {
 }
 
 shared! {
-    /// Record of the ring buffer `events`.
+    /// Record of the ring buffer `events`. It may grow at its end: what a shorter record of an older
+    /// program lacks is zero.
     ConnectionEvent {
         /// CLOCK_MONOTONIC.
         time_ns: u64,
@@ -314,8 +316,14 @@ shared! {
         protocol: u8,
         /// 1: the peer is a waypoint.
         by_waypoint: u8,
+        /// 1: `policy` and `rule` say what decided.
+        by_policy: u8,
+        /// Number of the rule, as in [`crate::authz::Term`].
+        rule: u8,
+        /// Index into `authz_counts`.
+        policy: u32,
         /// Zero.
-        reserved: [u8; 2],
+        reserved: u32,
     }
 }
 
@@ -408,6 +416,8 @@ impl SocketMeta {
 impl Settings {
     /// Refuse destinations that nothing in the mesh names.
     pub const REGISTRY_ONLY: u32 = 1;
+    /// Inbound connections are judged by policies.
+    pub const AUTHZ: u32 = 2;
 }
 
 /// Where the number comes from that picks a slot.
@@ -485,10 +495,19 @@ impl ConnectionEvent {
     pub const REFUSED: u8 = 2;
     /// A connection ended.
     pub const CLOSED: u8 = 3;
+    /// A connection was ended by us, after a change of policies; [`ConnectionEvent::CLOSED`] comes
+    /// besides, if it was reported as opened.
+    pub const ENDED: u8 = 4;
     /// Value of `direction` for a connection that this host dialled.
     pub const OUTBOUND: u8 = 1;
     /// Value of `direction` for a connection that this host accepted.
     pub const INBOUND: u8 = 2;
+
+    /// The policy and the rule that decided, if it was one.
+    pub fn term(&self) -> Option<crate::authz::Term> {
+        let Self { policy, rule, by_policy, .. } = *self;
+        (by_policy != 0).then_some(crate::authz::Term { policy, rule })
+    }
 }
 
 /// A contiguous run of slots, as the kernel sees it in one 64-bit word.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::load::{Datapath, HEADER_PROGRAM, Program};
+use crate::load::{Datapath, GUARD_PROGRAM, HEADER_PROGRAM, Program};
 use crate::{Error, Result, path_error, sys};
 
 /// What happened to one link.
@@ -73,6 +73,8 @@ impl Datapath {
         let mut states = Vec::new();
         on_step(HEADER_PROGRAM).map_err(path_error("attach", HEADER_PROGRAM))?;
         states.push((HEADER_PROGRAM, self.attach_header(undo)?));
+        on_step(GUARD_PROGRAM).map_err(path_error("attach", GUARD_PROGRAM))?;
+        states.extend(self.update_guards(undo)?.map(|state| (GUARD_PROGRAM, state)));
         for program in &self.programs {
             let pin = self.pins.link(program.name);
             on_step(program.name).map_err(path_error("attach", &pin))?;
@@ -101,6 +103,28 @@ impl Datapath {
         let Some(program) = before else { return Ok(LinkState::Created) };
         undo.push(Undo::RestoreHeader { program });
         Ok(LinkState::Updated)
+    }
+
+    /// Gives the namespaces that are under guard the program of now. What is left of those that are gone
+    /// is removed.
+    fn update_guards(&self, undo: &mut Vec<Undo>) -> Result<Option<LinkState>> {
+        let mut state = None;
+        for guard in self.guards().all()? {
+            let old =
+                sys::program_by_id(guard.program_id).map_err(path_error("open", &guard.pin))?;
+            match sys::link_update(guard.link.as_fd(), self.guards().program()) {
+                Ok(()) => undo.push(Undo::Restore { link: guard.link, program: old }),
+                Err(e) if e.raw_os_error() == Some(libc::ENOLINK) => {
+                    guard.remove()?;
+                    continue;
+                }
+                Err(source) => {
+                    return Err(Error::Path { action: "update", path: guard.pin, source });
+                }
+            }
+            state = Some(LinkState::Updated);
+        }
+        Ok(state)
     }
 
     fn attach_one(
@@ -185,7 +209,7 @@ impl Datapath {
 }
 
 /// Pins `object` beside `pin` and renames: there is a pin at every moment.
-fn replace_pin(object: BorrowedFd<'_>, pin: &Path) -> Result<()> {
+pub(crate) fn replace_pin(object: BorrowedFd<'_>, pin: &Path) -> Result<()> {
     // The kernel refuses names with a dot in a bpf file system.
     let name = pin.file_name().unwrap_or_default().to_string_lossy();
     let fresh = pin.with_file_name(format!("new_{name}"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use abi::{ConnectionEvent, HeaderWait};
 use libbpf_rs::{MapHandle, PrintLevel, RingBuffer, RingBufferBuilder};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::maps::Maps;
 use crate::{Error, Result};
@@ -24,7 +24,7 @@ pub type EventReader = RingReader<ConnectionEvent>;
 pub type HeaderReader = RingReader<HeaderWait>;
 
 /// A record that has a ring.
-pub trait Record: FromBytes + 'static {
+pub trait Record: FromBytes + IntoBytes + 'static {
     /// The ring.
     fn ring(maps: &Maps) -> &MapHandle;
 }
@@ -53,10 +53,7 @@ impl<T: Record> RingReader<T> {
         let mut builder = RingBufferBuilder::new();
         builder
             .add(T::ring(maps), move |bytes| {
-                // A record of another size is not ours to read; the layout test rules it out.
-                if let Ok((record, _)) = T::read_from_prefix(bytes) {
-                    sink.borrow_mut().push(record);
-                }
+                sink.borrow_mut().push(record_of(bytes));
                 0
             })
             .map_err(failed)?;
@@ -69,6 +66,15 @@ impl<T: Record> RingReader<T> {
         self.ring.consume_raw();
         self.batch.take()
     }
+}
+
+/// A record as this build knows it. While programs are replaced, some are of another build: what a
+/// shorter record lacks is zero, what a longer one has besides is not for us.
+fn record_of<T: FromBytes + IntoBytes>(bytes: &[u8]) -> T {
+    let mut record = T::new_zeroed();
+    let known = bytes.len().min(size_of::<T>());
+    record.as_mut_bytes()[..known].copy_from_slice(&bytes[..known]);
+    record
 }
 
 /// Sends libbpf's messages to the log, under the target `bpf`.

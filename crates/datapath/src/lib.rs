@@ -8,7 +8,12 @@
 #![deny(unsafe_code)]
 
 mod attach;
+mod authz;
+mod batch;
+mod closer;
+mod diagnostics;
 mod events;
+mod guards;
 mod headers;
 mod load;
 mod mapped;
@@ -30,7 +35,9 @@ use std::path::PathBuf;
 use abi::limits::Limits;
 
 pub use attach::LinkState;
+pub use closer::{Closer, Means};
 pub use events::{EventReader, HeaderReader, init_libbpf_log};
+pub use guards::Guards;
 pub use headers::{HeaderSender, Outcome};
 pub use load::Datapath;
 pub use maps::Maps;

@@ -6,18 +6,31 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use abi::limits::Limits;
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::Func;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, OpenMapMut};
 use libbpf_sys as raw;
 
 use crate::maps::Maps;
 use crate::skeleton::{KmeshSkel, KmeshSkelBuilder, OpenKmeshSkel};
-use crate::{Config, Error, Pins, Result, path_error, sys};
+use crate::{Closer, Config, Error, Guards, Pins, Result, path_error, sys};
 
 /// Maps whose entries name entries of each other. They are replaced together: a new map beside an
 /// old one that programs still read would be half an image.
 const IMAGE: [&str; 7] =
     ["frontends", "networks", "tables", "slots", "backends", "cursors", "loads"];
+
+/// Maps by which connections are judged: the same holds for them.
+const AUTHZ: [&str; 7] = [
+    "authz_sources",
+    "authz_destinations",
+    "authz_sets",
+    "authz_rows",
+    "authz_blocks",
+    "authz_words",
+    "authz_terms",
+];
 
 /// Keep the size that they were made with: while programs are swapped, those with the old map and those
 /// with the new one would not know each other's connections.
@@ -25,6 +38,12 @@ const OF_ONE_SIZE: [&str; 2] = ["sockets", "waypoint_sockets"];
 
 /// Name of the program on the sockets of connections by a waypoint.
 pub(crate) const HEADER_PROGRAM: &str = "kmesh_header";
+
+/// Name of the program in network namespaces.
+pub(crate) const GUARD_PROGRAM: &str = "kmesh_authz";
+
+/// What the kernel has for programs that end connections.
+pub(crate) const END_FUNCTION: &str = "bpf_sock_destroy";
 
 /// A loaded program that waits to be attached.
 pub(crate) struct Program {
@@ -48,6 +67,8 @@ pub struct Datapath {
     pub(crate) header_program: OwnedFd,
     pub(crate) successors: Vec<Successor>,
     maps: Arc<Maps>,
+    guards: Arc<Guards>,
+    closer: Arc<Closer>,
     _lock: File,
 }
 
@@ -68,6 +89,8 @@ impl Datapath {
             .map_err(|source| Error::Bpf { action: "open the kernel object".into(), source })?;
         set_sizes(&mut open, &config.limits)?;
         let succeeded = reuse_pinned(&mut open, &pins)?;
+        let walks = can_end_from_program();
+        open.progs.kmesh_authz_close.set_autoload(walks);
         let skel = open
             .load()
             .map_err(|source| Error::Bpf { action: "load the kernel programs".into(), source })?;
@@ -80,14 +103,46 @@ impl Datapath {
         for name in &succeeded {
             maps.carry_over(name, &pins.map(name))?;
         }
+        let progs = &skel.progs;
+        let guards = Guards::new(pins.clone(), progs.kmesh_authz.as_fd())
+            .map_err(path_error("duplicate", GUARD_PROGRAM))?;
+        let walk = walks.then(|| progs.kmesh_authz_close.as_fd());
+        let closer = Closer::new(walk, progs.kmesh_authz_ask.as_fd(), Arc::clone(&maps))
+            .map_err(path_error("duplicate", "kmesh_authz_close"))?;
         let successors = pin_new_maps(&skel, &pins, &succeeded)?;
-        Ok(Self { config, pins, programs, header_program, successors, maps, _lock: lock })
+        Ok(Self {
+            config,
+            pins,
+            programs,
+            header_program,
+            successors,
+            maps,
+            guards: Arc::new(guards),
+            closer: Arc::new(closer),
+            _lock: lock,
+        })
     }
 
     /// The maps that the loaded programs will use.
     pub fn maps(&self) -> &Arc<Maps> {
         &self.maps
     }
+
+    /// Puts network namespaces under guard.
+    pub fn guards(&self) -> &Arc<Guards> {
+        &self.guards
+    }
+
+    /// Ends connections after a change of policies.
+    pub fn closer(&self) -> &Arc<Closer> {
+        &self.closer
+    }
+}
+
+/// True when a program can end a connection (Linux 6.5).
+pub(crate) fn can_end_from_program() -> bool {
+    let kernel = Btf::from_vmlinux();
+    kernel.is_ok_and(|btf| btf.type_by_name::<Func<'_>>(END_FUNCTION).is_some())
 }
 
 fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
@@ -108,6 +163,14 @@ fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
         (&mut maps.events, limits.event_ring_bytes),
         (&mut maps.waypoint_sockets, limits.waypoint_sockets_max),
         (&mut maps.header_waits, limits.header_ring_bytes),
+        (&mut maps.authz_sources, limits.authz_sources_max),
+        (&mut maps.authz_destinations, limits.authz_destinations_max),
+        (&mut maps.authz_sets, limits.authz_sets_max),
+        (&mut maps.authz_rows, limits.authz_rows_max),
+        (&mut maps.authz_blocks, limits.authz_blocks_max),
+        (&mut maps.authz_words, limits.authz_words_max),
+        (&mut maps.authz_terms, limits.authz_terms_max),
+        (&mut maps.authz_counts, limits.authz_policies_max),
     ];
     for (map, size) in sizes {
         map.set_max_entries(size).map_err(|source| Error::Bpf {
@@ -121,8 +184,10 @@ fn set_sizes(open: &mut OpenKmeshSkel<'_>, limits: &Limits) -> Result<()> {
 /// Reuses each pinned map that fits; returns the names of those that get a successor.
 fn reuse_pinned(open: &mut OpenKmeshSkel<'_>, pins: &Pins) -> Result<Vec<String>> {
     let mut succeeded = resized(open, pins)?;
-    if succeeded.iter().any(|name| IMAGE.contains(&name.as_str())) {
-        succeeded.extend(IMAGE.iter().map(|name| (*name).to_owned()));
+    for together in [IMAGE, AUTHZ] {
+        if succeeded.iter().any(|name| together.contains(&name.as_str())) {
+            succeeded.extend(together.iter().map(|name| (*name).to_owned()));
+        }
     }
     for mut map in open.open_object_mut().maps_mut() {
         let name = map.name().to_string_lossy().into_owned();

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Bytes of a word.
 const WORD_BYTES: usize = 8;
 /// The largest entry, in words.
-const ENTRY_WORDS_MAX: usize = 4;
+const ENTRY_WORDS_MAX: usize = 8;
 
 /// An array of `T`, whose size is a multiple of eight bytes.
 pub(crate) struct MappedArray<T> {
@@ -78,6 +78,11 @@ impl<T: FromBytes + IntoBytes + Immutable> MappedArray<T> {
             word.store(word_of(chunk), Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Writes entries that follow each other, which programs must not be able to reach yet.
+    pub fn write_run(&self, first: u32, values: &[T]) -> Result<()> {
+        (first..).zip(values).try_for_each(|(index, value)| self.write(index, value))
     }
 
     /// Writes every word of an entry but the first.

@@ -14,6 +14,8 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::authz::AuthzMaps;
+use crate::batch::Batch;
 use crate::mapped::MappedArray;
 use crate::skeleton::KmeshMaps;
 use crate::{Error, Result};
@@ -42,13 +44,14 @@ pub struct Maps {
     slots: MappedArray<Slot>,
     backends: MappedArray<Backend>,
     pub(crate) settings: MappedArray<Settings>,
+    pub(crate) authz: AuthzMaps,
     /// Held to change one half of the word that flags and header sender share.
     settings_writer: Mutex<()>,
-    /// Frontends of one writing system call.
-    batch_entries: u32,
+    /// Entries of one writing system call.
+    pub(crate) batch_entries: u32,
 }
 
-fn handle(name: &'static str, map: &libbpf_rs::MapMut<'_>) -> Result<MapHandle> {
+pub(crate) fn handle(name: &'static str, map: &libbpf_rs::MapMut<'_>) -> Result<MapHandle> {
     MapHandle::try_from(map).map_err(entry_error(name, "its handle"))
 }
 
@@ -89,6 +92,7 @@ impl Maps {
             header_sink: handle("header_sink", &maps.header_sink)?,
             header_waits: handle("header_waits", &maps.header_waits)?,
             counters: handle("counters", &maps.counters)?,
+            authz: AuthzMaps::new(maps, limits)?,
             settings_writer: Mutex::default(),
             batch_entries: limits.map_batch_entries,
         })
@@ -125,12 +129,7 @@ impl Maps {
     fn apply_one(&self, write: &Write) -> Result<()> {
         match write {
             Write::Backend { index, value } => self.backends.write(*index, value),
-            Write::Slots { first, slots } => {
-                for (index, slot) in (*first..).zip(slots) {
-                    self.slots.write(index, slot)?;
-                }
-                Ok(())
-            }
+            Write::Slots { first, slots } => self.slots.write_run(*first, slots),
             // How a slot is picked first: any way of picking works on any run of slots.
             Write::Table { index, extent, picking } => {
                 self.tables.write_after_first_word(*index, picking)?;
@@ -149,47 +148,25 @@ impl Maps {
     }
 
     fn put_frontends(&self, writes: &[Write]) -> Result<()> {
-        let entries: Vec<_> = writes
-            .iter()
-            .filter_map(|write| match write {
-                Write::Frontend { key, value } => Some((key, value)),
-                _ => None,
-            })
-            .collect();
-        let keys: Vec<u8> = entries.iter().flat_map(|(key, _)| key.as_bytes()).copied().collect();
-        let values: Vec<u8> =
-            entries.iter().flat_map(|(_, value)| value.as_bytes()).copied().collect();
-        let Some((first, _)) = entries.first() else { return Ok(()) };
-        let count = entries.len() as u32;
-        self.frontends
-            .update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY)
-            .map_err(entry_error("frontends", format!("{first} and {} more", count - 1)))
+        let entry = |write: &Write| match write {
+            Write::Frontend { key, value } => Some((*key, *value)),
+            _ => None,
+        };
+        let entries: Vec<_> = writes.iter().filter_map(entry).collect();
+        self.frontend_batch().put(&entries)
     }
 
     fn remove_frontends(&self, writes: &[Write]) -> Result<()> {
-        let keys: Vec<FrontendKey> = writes
-            .iter()
-            .filter_map(|write| match write {
-                Write::RemoveFrontend { key } => Some(*key),
-                _ => None,
-            })
-            .collect();
-        let bytes: Vec<u8> = keys.iter().flat_map(IntoBytes::as_bytes).copied().collect();
-        let count = keys.len() as u32;
-        let deleted = self.frontends.delete_batch(&bytes, count, MapFlags::ANY, MapFlags::ANY);
-        match deleted {
-            // The batch ends at an entry that is gone already: a daemon that died has done it.
-            Err(e) if e.kind() == libbpf_rs::ErrorKind::NotFound => self.remove_each(&keys),
-            other => other.map_err(entry_error("frontends", format!("{count} to remove"))),
-        }
+        let key = |write: &Write| match write {
+            Write::RemoveFrontend { key } => Some(*key),
+            _ => None,
+        };
+        let keys: Vec<_> = writes.iter().filter_map(key).collect();
+        self.frontend_batch().remove(&keys)
     }
 
-    fn remove_each(&self, keys: &[FrontendKey]) -> Result<()> {
-        for key in keys {
-            removed(self.frontends.delete(key.as_bytes()))
-                .map_err(entry_error("frontends", key))?;
-        }
-        Ok(())
+    fn frontend_batch(&self) -> Batch<'_, FrontendKey> {
+        Batch { name: "frontends", map: &self.frontends, describe: FrontendKey::to_string }
     }
 
     /// Length of the run of writes at the front that are alike, within a batch.
@@ -311,14 +288,15 @@ impl Maps {
         self.networks.keys().filter_map(entry).collect()
     }
 
-    /// Changes the flags that hold for the whole node ([`Settings`]).
+    /// Sets or clears one flag that holds for the whole node ([`Settings`]).
     ///
     /// # Errors
     /// Never, unless the map is of another size.
-    pub fn set_flags(&self, flags: u32) -> Result<()> {
+    pub fn set_flag(&self, flag: u32, on: bool) -> Result<()> {
         let _writer = self.settings_writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let settings = Settings { flags, ..self.settings.read(0)? };
-        self.settings.write_first_word(0, &settings)
+        let settings = self.settings.read(0)?;
+        let flags = if on { settings.flags | flag } else { settings.flags & !flag };
+        self.settings.write_first_word(0, &Settings { flags, ..settings })
     }
 
     /// Names the thread that sends headers for silent clients; 0 for none.
@@ -339,6 +317,12 @@ impl Maps {
     /// What is remembered of a socket, by its key in the map.
     pub(crate) fn socket(&self, key: u64) -> Result<Option<SocketMeta>> {
         lookup(&self.sockets, &key).map_err(entry_error("sockets", key))
+    }
+
+    /// What is remembered of all sockets.
+    pub(crate) fn remembered_sockets(&self) -> Result<Vec<SocketMeta>> {
+        let meta = |(_, value): (Vec<u8>, Vec<u8>)| SocketMeta::read_from_bytes(&value).ok();
+        Ok(entries("sockets", &self.sockets)?.filter_map(meta).collect())
     }
 
     /// Puts a network namespace into the mesh. `client_hash` stands for it in consistent
@@ -461,7 +445,7 @@ impl Maps {
 
 /// All entries of a hash map, in one read: the kernel ends a read that has no room for the next
 /// bucket early, and libbpf-rs takes that for the end of the map.
-fn entries<'a>(
+pub(crate) fn entries<'a>(
     name: &'static str,
     map: &'a MapHandle,
 ) -> Result<impl Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a> {
@@ -470,7 +454,7 @@ fn entries<'a>(
     map.lookup_batch(count, MapFlags::ANY, MapFlags::ANY).map_err(entry_error(name, "all entries"))
 }
 
-fn lookup<K: IntoBytes + Immutable, V: FromBytes>(
+pub(crate) fn lookup<K: IntoBytes + Immutable, V: FromBytes>(
     map: &MapHandle,
     key: &K,
 ) -> libbpf_rs::Result<Option<V>> {

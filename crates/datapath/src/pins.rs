@@ -1,4 +1,4 @@
-//! Where things are pinned: `<bpf file system>/kmesh/s<schema>/{maps,links}`.
+//! Where things are pinned: `<bpf file system>/kmesh/s<schema>/{maps,links,guards}`.
 
 use std::fs::{self, File, TryLockError};
 use std::os::fd::AsFd;
@@ -36,6 +36,11 @@ impl Pins {
         self.schema().join("links")
     }
 
+    /// Folder of the links to network namespaces, each under the namespace's cookie.
+    pub fn guards(&self) -> PathBuf {
+        self.schema().join("guards")
+    }
+
     pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.maps().join(name)
     }
@@ -44,9 +49,18 @@ impl Pins {
         self.links().join(name)
     }
 
+    pub(crate) fn guard(&self, netns_cookie: u64) -> PathBuf {
+        self.guards().join(netns_cookie.to_string())
+    }
+
+    /// All links to network namespaces.
+    pub(crate) fn guard_pins(&self) -> Result<Vec<PathBuf>> {
+        files(&self.guards())
+    }
+
     /// Makes the folders, readable for root alone.
     pub(crate) fn create(&self) -> Result<()> {
-        for folder in [self.maps(), self.links()] {
+        for folder in [self.maps(), self.links(), self.guards()] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -85,8 +99,10 @@ impl Pins {
         }
         let _lock = self.schema().exists().then(|| self.lock()).transpose()?;
         let mut removed = Vec::new();
-        detach_all(&self.links())?;
-        for folder in [self.links(), self.maps()] {
+        for folder in [self.guards(), self.links()] {
+            detach_all(&folder)?;
+        }
+        for folder in [self.guards(), self.links(), self.maps()] {
             remove_files(&folder, &mut removed)?;
         }
         fs::remove_dir_all(&self.product).map_err(path_error("remove", &self.product))?;

@@ -6,6 +6,8 @@ use std::path::Path;
 use libbpf_rs::{MapType, ProgramType};
 use libbpf_sys as raw;
 
+use crate::diagnostics::Diagnostics;
+use crate::load::{END_FUNCTION, can_end_from_program};
 use crate::sys;
 
 /// How much a missing requirement matters.
@@ -57,6 +59,16 @@ pub fn probe() -> Vec<Requirement> {
         sys::membarrier_global().is_ok(),
         "map entries cannot be reused safely; boot without nohz_full",
     ));
+    rows.push(Requirement {
+        need: Need::Useful,
+        ..row(
+            "kernel",
+            format!("{END_FUNCTION} or SOCK_DESTROY"),
+            can_end_from_program() || Diagnostics::can_end(),
+            "a connection that a change of policies forbids goes on until it ends by itself: needs \
+             Linux 6.5 or CONFIG_INET_DIAG_DESTROY",
+        )
+    });
     rows
 }
 
@@ -78,6 +90,7 @@ fn program_types() -> Vec<Requirement> {
             ProgramType::SkMsg,
             "no waypoints: needs CONFIG_BPF_STREAM_PARSER and CONFIG_NET_SOCK_MSG",
         ),
+        ("sk_lookup", ProgramType::SkLookup, "no authorization: needs CONFIG_BPF_SYSCALL"),
     ]
     .into_iter()
     .map(|(name, kind, without)| {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libbpf_rs::MapCore;
 
-use crate::load::Datapath;
+use crate::load::{Datapath, GUARD_PROGRAM};
 use crate::sys;
 
 /// A loaded program.
@@ -65,12 +65,14 @@ impl Datapath {
     /// # Errors
     /// When the kernel refuses to say.
     pub fn program_infos(&self) -> io::Result<Vec<ProgramInfo>> {
-        self.programs
-            .iter()
-            .map(|program| {
-                let info = sys::program_info(program.fd.as_fd())?;
+        let guard = (GUARD_PROGRAM, self.guards().program());
+        let attached = self.programs.iter().map(|program| (program.name, program.fd.as_fd()));
+        std::iter::once(guard)
+            .chain(attached)
+            .map(|(name, program)| {
+                let info = sys::program_info(program)?;
                 Ok(ProgramInfo {
-                    name: program.name,
+                    name,
                     id: info.id,
                     run_count: info.run_cnt,
                     run_time_ns: info.run_time_ns,
@@ -115,6 +117,14 @@ impl Datapath {
             ("waypoint_sockets", &maps.waypoint_sockets),
             ("header_sink", &maps.header_sink),
             ("header_waits", &maps.header_waits),
+            ("authz_sources", &maps.authz.sources),
+            ("authz_destinations", &maps.authz.destinations),
+            ("authz_sets", &maps.authz.sets_map),
+            ("authz_rows", &maps.authz.rows),
+            ("authz_blocks", &maps.authz.blocks),
+            ("authz_words", &maps.authz.words_map),
+            ("authz_terms", &maps.authz.terms_map),
+            ("authz_counts", &maps.authz.counts),
             ("counters", &maps.counters),
         ]
         .into_iter()

@@ -2,7 +2,9 @@
 //! not generated is in this file.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,6 +22,9 @@ const ROOM_BYTES: libc::c_int = 1 << 30;
 /// `MEMBARRIER_CMD_GLOBAL` of `<linux/membarrier.h>`: one RCU grace period.
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
+/// `SK_PASS` of `<linux/bpf.h>`, what an sk_lookup program returns for a connection that goes on.
+const SK_PASS: u32 = 1;
+
 /// libbpf returns a negative errno, or a value.
 fn check(value: libc::c_int) -> io::Result<libc::c_int> {
     if value < 0 { Err(io::Error::from_raw_os_error(-value)) } else { Ok(value) }
@@ -35,16 +40,79 @@ fn c_path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-/// Attaches a program to a cgroup by a new link.
+/// Attaches a program to a cgroup or a network namespace by a new link.
 pub fn link_create(
     program: BorrowedFd<'_>,
-    cgroup: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
     attach_type: raw::bpf_attach_type,
 ) -> io::Result<OwnedFd> {
     // SAFETY: both descriptors are open, and a null options pointer means none.
     owned(unsafe {
-        raw::bpf_link_create(program.as_raw_fd(), cgroup.as_raw_fd(), attach_type, std::ptr::null())
+        raw::bpf_link_create(program.as_raw_fd(), target.as_raw_fd(), attach_type, std::ptr::null())
     })
+}
+
+/// Opens a walk over what an iterator program looks at, in the calling thread's network namespace.
+pub fn open_iterator(program: BorrowedFd<'_>) -> io::Result<File> {
+    // SAFETY: the descriptor is open, and a null options pointer means none. An iterator has no target.
+    let link = owned(unsafe {
+        raw::bpf_link_create(program.as_raw_fd(), 0, raw::BPF_TRACE_ITER, std::ptr::null())
+    })?;
+    // SAFETY: the link is open.
+    owned(unsafe { raw::bpf_iter_create(link.as_raw_fd()) }).map(File::from)
+}
+
+/// Runs an sk_lookup program as if a connection came in; true when it lets it pass.
+pub fn ask_lookup_program(
+    program: BorrowedFd<'_>,
+    remote: SocketAddr,
+    local: SocketAddr,
+) -> io::Result<bool> {
+    // SAFETY: all fields of `bpf_sk_lookup` may be zero.
+    let mut context: raw::bpf_sk_lookup = unsafe { std::mem::zeroed() };
+    context.protocol = libc::IPPROTO_TCP as u32;
+    context.remote_port = remote.port().to_be();
+    context.local_port = local.port().into();
+    match (remote.ip(), local.ip()) {
+        (IpAddr::V4(remote), IpAddr::V4(local)) => {
+            context.family = libc::AF_INET as u32;
+            context.remote_ip4 = u32::from_ne_bytes(remote.octets());
+            context.local_ip4 = u32::from_ne_bytes(local.octets());
+        }
+        (remote, local) => {
+            context.family = libc::AF_INET6 as u32;
+            context.remote_ip6 = words_of(remote);
+            context.local_ip6 = words_of(local);
+        }
+    }
+    let mut options = raw::bpf_test_run_opts {
+        sz: size_of::<raw::bpf_test_run_opts>() as u64,
+        ctx_in: (&raw const context).cast(),
+        ctx_size_in: size_of_val(&context) as u32,
+        ..Default::default()
+    };
+    // SAFETY: `options` and the context that it points to live until the call is over; the kernel
+    // writes into `options` alone.
+    check(unsafe { raw::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) })?;
+    Ok(options.retval == SK_PASS)
+}
+
+/// An address as four words in network order.
+fn words_of(address: IpAddr) -> [u32; 4] {
+    let octets = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    std::array::from_fn(|i| {
+        u32::from_ne_bytes(std::array::from_fn(|byte| octets[i * size_of::<u32>() + byte]))
+    })
+}
+
+/// Moves the calling thread, and no other, into a network namespace.
+pub fn enter_netns(netns: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and the call takes no pointer.
+    let result = unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Replaces the program of a link in one step.
@@ -277,6 +345,15 @@ pub fn link_cgroup_id(info: &raw::bpf_link_info) -> Option<u64> {
     }
     // SAFETY: the type says that the kernel filled this member of the union.
     Some(unsafe { info.__bindgen_anon_1.cgroup.cgroup_id })
+}
+
+/// The inode of the network namespace that a link is attached to; 0 when it is gone.
+pub fn link_netns_inode(info: &raw::bpf_link_info) -> Option<u32> {
+    if info.type_ != raw::BPF_LINK_TYPE_NETNS {
+        return None;
+    }
+    // SAFETY: the type says that the kernel filled this member of the union.
+    Some(unsafe { info.__bindgen_anon_1.netns.netns_ino })
 }
 
 /// See [`crate::netns_cookie`].

@@ -32,6 +32,8 @@ pub enum PolicyAction {
     Allow,
     /// Denies it, whatever others allow.
     Deny,
+    /// Decides nothing: what it matches is counted.
+    Audit,
 }
 
 /// Who may, or may not.
@@ -127,6 +129,13 @@ impl fmt::Display for PolicyName {
     }
 }
 
+impl Policy {
+    /// True for one that decides nothing.
+    pub fn is_observer(&self) -> bool {
+        self.is_dry_run || self.action == PolicyAction::Audit
+    }
+}
+
 impl PolicyScope {
     /// As Istio's workload API and the dumps write it.
     pub fn name(self) -> &'static str {
@@ -144,6 +153,7 @@ impl PolicyAction {
         match self {
             Self::Allow => "ALLOW",
             Self::Deny => "DENY",
+            Self::Audit => "AUDIT",
         }
     }
 }

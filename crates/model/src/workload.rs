@@ -18,6 +18,9 @@ pub struct Workload {
     pub addresses: Box<[IpAddr]>,
     /// Its labels.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// Trust domain of its identity, empty for [`Workload::DEFAULT_TRUST_DOMAIN`]: see
+    /// [`Workload::trust_domain`].
+    pub trust_domain: Arc<str>,
     /// Kubernetes service account, empty when unknown.
     pub service_account: Arc<str>,
     /// Where it runs.
@@ -35,6 +38,17 @@ pub struct Workload {
 // === impl Workload ===
 
 impl Workload {
+    /// The trust domain of a mesh that names none, which Istio's workload API leaves out.
+    pub const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
+
+    /// Trust domain of its identity, never empty.
+    pub fn trust_domain(&self) -> &str {
+        match &*self.trust_domain {
+            "" => Self::DEFAULT_TRUST_DOMAIN,
+            named => named,
+        }
+    }
+
     /// Unique id as Istio forms it, such as `Kubernetes//Pod/<namespace>/<name>`.
     pub fn uid(&self) -> String {
         format!("{}/{}", self.uid_prefix, self.name)

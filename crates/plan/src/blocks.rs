@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use abi::pool::Indices;
 use abi::{FrontendKey, Network, NetworkKey};
 use model::AddressBlock;
 
-use crate::pool::Indices;
 use crate::{Place, ServiceImage};
 
 /// Bits that v4-mapping puts before an IPv4 address.

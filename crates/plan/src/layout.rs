@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use abi::limits::Limits;
+use abi::pool::{Indices, Runs};
 use abi::{Backend, Extent, Frontend, FrontendKey, IpAddress, Slot, Write};
 use model::{AddressBlock, ServiceName};
 
 use crate::blocks::{Blocks, Held, blocks_of};
-use crate::pool::{Indices, Runs};
 use crate::steps::Steps;
 use crate::{Action, FrontendImage, Image, ServiceImage, Table, Target};
 

@@ -8,7 +8,6 @@
 mod blocks;
 mod image;
 mod layout;
-mod pool;
 mod recover;
 mod select;
 mod steps;

@@ -39,6 +39,7 @@ const LIMITS: Limits = Limits {
     waypoint_sockets_max: 4,
     header_ring_bytes: 4096,
     map_batch_entries: 8,
+    ..Limits::DEFAULT
 };
 
 fn endpoint(last: u8, target: u16, port: u16, healthy: bool) -> Endpoint {

@@ -131,6 +131,32 @@ fn rule() -> impl Strategy<Value = String> {
     })
 }
 
+fn policy() -> impl Strategy<Value = String> {
+    let namespace = select(vec!["x", "y", "istio-system"]);
+    let selector = select(vec!["", "app: a", "app: a, tier: t", "tier: t"]);
+    let rest = select(vec!["", ", rules: [{}]", ", action: DENY, rules: [{}]", ", action: x"]);
+    let target = select(vec!["", "", ", targetRefs: [{kind: Gateway}]"]);
+    (name(), namespace, selector, rest, target).prop_map(
+        |(name, namespace, labels, rest, target)| {
+            let selector = match labels {
+                "" => "selector: null".to_owned(),
+                labels => format!("selector: {{matchLabels: {{{labels}}}}}"),
+            };
+            let spec = format!("spec: {{{selector}{rest}{target}}}");
+            let metadata = format!("name: {name}, namespace: {namespace}");
+            document("security.istio.io/v1", "AuthorizationPolicy", &metadata, &spec)
+        },
+    )
+}
+
+fn pod() -> impl Strategy<Value = String> {
+    let labels = select(vec!["app: a", "app: a, tier: t", "tier: t", ""]);
+    (name(), select(vec!["x", "y"]), labels).prop_map(|(name, namespace, labels)| {
+        let metadata = format!("name: {name}, namespace: {namespace}, labels: {{{labels}}}");
+        document("v1", "Pod", &metadata, "spec: {containers: []}")
+    })
+}
+
 fn any_document() -> impl Strategy<Value = String> {
     let namespace = select(vec!["{a: b}", "{}"])
         .prop_map(|labels| document("v1", "Namespace", &format!("name: x, labels: {labels}"), ""));
@@ -142,6 +168,8 @@ fn any_document() -> impl Strategy<Value = String> {
         8 => service_entry(),
         8 => workload_entry(),
         4 => rule(),
+        6 => policy(),
+        4 => pod(),
         1 => Just("kind: [\n".to_owned()),
     ]
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::ObjectKey;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use model::{
-    AddressBlock, Algorithm, Health, Locality, LocalityMode, NodePort, Protocol, ServicePort,
-    WorkloadName,
+    AddressBlock, Algorithm, Health, Locality, LocalityMode, NodePort, PolicyAction, Protocol,
+    Rule, ServicePort, WorkloadName,
 };
 
 /// Labels, or a selector of labels.
@@ -46,7 +46,28 @@ pub(crate) enum Body {
     WorkloadEntry(WorkloadEntry),
     DestinationRule(Box<DestinationRule>),
     Gateway(Gateway),
-    Pod,
+    Pod(Pod),
+    AuthorizationPolicy(Box<AuthorizationPolicy>),
+    PeerAuthentication,
+}
+
+/// v1 Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pod {
+    pub(crate) labels: Arc<Labels>,
+    pub(crate) service_account: Arc<str>,
+}
+
+/// security.istio.io AuthorizationPolicy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuthorizationPolicy {
+    /// It has no effect here.
+    pub(crate) is_for_waypoint: bool,
+    /// Empty for all workloads of the namespace, or of the mesh.
+    pub(crate) selector: Labels,
+    pub(crate) action: PolicyAction,
+    pub(crate) is_dry_run: bool,
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// gateway.networking.k8s.io Gateway.

@@ -1,5 +1,7 @@
 //! What the files don't say about the mesh that they describe.
 
+use model::Workload;
+
 /// Names of the mesh's own domain, cluster and network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -7,6 +9,10 @@ pub struct Options {
     pub cluster_domain: String,
     /// Name of the mesh's own cluster; it begins the uid of each workload.
     pub cluster: String,
+    /// Namespace whose policies are for the whole mesh.
+    pub root_namespace: String,
+    /// Trust domain of the mesh.
+    pub trust_domain: String,
     /// Name of the mesh's own network; a workload that names it counts as one that names none.
     pub network: String,
 }
@@ -16,6 +22,8 @@ impl Default for Options {
         Self {
             cluster_domain: "cluster.local".to_owned(),
             cluster: "Kubernetes".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            trust_domain: Workload::DEFAULT_TRUST_DOMAIN.to_owned(),
             network: String::new(),
         }
     }
@@ -24,6 +32,12 @@ impl Default for Options {
 // === impl Options ===
 
 impl Options {
+    /// The trust domain as workloads have it: the default is not named.
+    pub(crate) fn own_trust_domain(&self) -> &str {
+        let is_default = self.trust_domain == Workload::DEFAULT_TRUST_DOMAIN;
+        if is_default { "" } else { &self.trust_domain }
+    }
+
     /// The host name of a Kubernetes Service.
     pub(crate) fn service_host(&self, namespace: &str, name: &str) -> String {
         format!("{name}.{namespace}.svc.{}", self.cluster_domain)

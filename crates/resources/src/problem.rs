@@ -36,8 +36,12 @@ pub enum Kind {
     DestinationRule,
     /// gateway.networking.k8s.io Gateway, of which only waypoints have an effect.
     Gateway,
-    /// v1 Pod, for its waypoint alone: where it is, slices say.
+    /// v1 Pod, for its labels and its service account: where it is, slices say.
     Pod,
+    /// security.istio.io AuthorizationPolicy.
+    AuthorizationPolicy,
+    /// security.istio.io PeerAuthentication.
+    PeerAuthentication,
 }
 
 /// Which object.
@@ -99,7 +103,7 @@ impl fmt::Display for Severity {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Namespace,
         Kind::Node,
         Kind::Service,
@@ -109,6 +113,8 @@ impl Kind {
         Kind::DestinationRule,
         Kind::Gateway,
         Kind::Pod,
+        Kind::AuthorizationPolicy,
+        Kind::PeerAuthentication,
     ];
 
     /// The name in `kind:`.
@@ -123,6 +129,8 @@ impl Kind {
             Kind::DestinationRule => "DestinationRule",
             Kind::Gateway => "Gateway",
             Kind::Pod => "Pod",
+            Kind::AuthorizationPolicy => "AuthorizationPolicy",
+            Kind::PeerAuthentication => "PeerAuthentication",
         }
     }
 
@@ -135,6 +143,7 @@ impl Kind {
             Kind::ServiceEntry | Kind::WorkloadEntry | Kind::DestinationRule => {
                 "networking.istio.io"
             }
+            Kind::AuthorizationPolicy | Kind::PeerAuthentication => "security.istio.io",
         }
     }
 
@@ -142,7 +151,7 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self.group() {
             "networking.istio.io" => &["v1", "v1beta1", "v1alpha3"],
-            "gateway.networking.k8s.io" => &["v1", "v1beta1"],
+            "gateway.networking.k8s.io" | "security.istio.io" => &["v1", "v1beta1"],
             _ => &["v1"],
         }
     }

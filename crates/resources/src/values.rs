@@ -78,19 +78,37 @@ pub(crate) fn address_of_others(text: &str) -> Result<IpAddr, String> {
 /// A block of addresses in CIDR form, and whether the text has bits set that do not count. An IPv4
 /// block written as IPv6 becomes IPv4.
 pub(crate) fn block(net: IpNet) -> Result<(AddressBlock, bool), String> {
-    const MAPPED_BITS: u8 = 96;
-    let (address, bits) = match (net.addr(), net.addr().to_canonical()) {
-        (IpAddr::V6(_), IpAddr::V4(inner)) if net.prefix_len() >= MAPPED_BITS => {
-            (IpAddr::V4(inner), net.prefix_len() - MAPPED_BITS)
-        }
-        (address, _) => (address, net.prefix_len()),
-    };
+    let (address, bits) = canonical(net);
     let whole = IpNet::new(address, bits).map_err(|error| format!("{net}: {error}"))?;
     let first = whole.network();
     if first.is_multicast() {
         return Err(format!("{net}: these are not the addresses of hosts"));
     }
     Ok((AddressBlock { address: first, prefix_bits: bits }, first != address))
+}
+
+/// An address or a block of addresses, of which the bits that do not count may be set. An IPv4 block
+/// written as IPv6 becomes IPv4.
+pub(crate) fn any_block(text: &str) -> Result<AddressBlock, String> {
+    let wrong = || format!("{text:?} is not an IP address or a CIDR block");
+    let net = match text.contains('/') {
+        true => text.parse::<IpNet>().map_err(|_| wrong())?,
+        false => text.parse::<IpAddr>().map_err(|_| wrong())?.into(),
+    };
+    let (address, prefix_bits) = canonical(net);
+    let whole = IpNet::new(address, prefix_bits).map_err(|_| wrong())?;
+    Ok(AddressBlock { address: whole.network(), prefix_bits })
+}
+
+/// Address and bits of a block; IPv4 written as IPv6 is IPv4.
+fn canonical(net: IpNet) -> (IpAddr, u8) {
+    const MAPPED_BITS: u8 = 96;
+    match (net.addr(), net.addr().to_canonical()) {
+        (IpAddr::V6(_), IpAddr::V4(inner)) if net.prefix_len() >= MAPPED_BITS => {
+            (IpAddr::V4(inner), net.prefix_len() - MAPPED_BITS)
+        }
+        (address, _) => (address, net.prefix_len()),
+    }
 }
 
 /// Does the text, which is not an IP address, look like the name of a host?

@@ -16,12 +16,16 @@
 //! | `GET /status` | [`Status`] |
 //! | `GET /status/metric` | OpenMetrics text |
 //! | `GET /explain?workload=NS/NAME&to=HOST:PORT` | [`Explanation`] |
+//! | `GET /authz` | [`AuthzStatus`] |
+//! | `POST /authz?enable=true` | the [`AuthzStatus`] then |
+//! | `GET /authz/explain?from=ADDRESS&to=ADDRESS:PORT` | [`AuthzExplanation`] |
 //! | `GET /enrolments` | array of [`Enrolment`] |
 //! | `POST /enrolments` with [`EnrolRequest`] | the new [`Enrolment`] |
 //! | `DELETE /enrolments` with [`UnenrolRequest`] | the [`Enrolment`] that ended |
 //!
 //! An error is an [`ErrorBody`] with a status of 400 or above; only the texts marked above are plain.
 
+mod authz;
 mod bpf_dump;
 mod config_dump;
 mod enrolment;
@@ -29,6 +33,9 @@ mod explain;
 mod status;
 mod version;
 
+pub use authz::{
+    AuthzExplanation, AuthzRequest, AuthzSetting, AuthzStatus, ConsideredPolicy, PolicyCounts,
+};
 pub use bpf_dump::{
     BackendEntry, BpfDump, EndpointEntry, FrontendEntry, ServiceEntry, WorkloadPolicyEntry,
 };
@@ -76,6 +83,10 @@ pub mod path {
     pub const STATUS: &str = "/status";
     /// Metrics, where Kmesh has them.
     pub const METRICS: &str = "/status/metric";
+    /// What is enforced, and whether.
+    pub const AUTHZ: &str = "/authz";
+    /// Why a connection is allowed or refused.
+    pub const AUTHZ_EXPLAIN: &str = "/authz/explain";
     /// What would happen to a connection.
     pub const EXPLAIN: &str = "/explain";
     /// Network namespaces whose traffic the mesh handles.

@@ -15,8 +15,8 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::api::{
-    EnrolRequest, Enrolment, ErrorBody, ExplainRequest, Explanation, LoggerInfo, Status,
-    UnenrolRequest, Version, path,
+    AuthzExplanation, AuthzRequest, AuthzSetting, AuthzStatus, EnrolRequest, Enrolment, ErrorBody,
+    ExplainRequest, Explanation, LoggerInfo, Status, UnenrolRequest, Version, path,
 };
 
 /// How long the daemon may take over one request.
@@ -133,6 +133,28 @@ impl AdminClient {
             .append_pair("protocol", &request.protocol)
             .finish();
         self.get(&format!("{}?{query}", path::EXPLAIN)).await
+    }
+
+    /// What is enforced of policies.
+    pub async fn authz(&self) -> Result<AuthzStatus, ClientError> {
+        self.get(path::AUTHZ).await
+    }
+
+    /// Sets whether policies are enforced.
+    pub async fn set_authz(&self, setting: AuthzSetting) -> Result<AuthzStatus, ClientError> {
+        self.post(&format!("{}?enable={}", path::AUTHZ, setting.enable), &()).await
+    }
+
+    /// Why a connection is allowed or refused.
+    pub async fn explain_authz(
+        &self,
+        request: &AuthzRequest,
+    ) -> Result<AuthzExplanation, ClientError> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("from", &request.from)
+            .append_pair("to", &request.to)
+            .finish();
+        self.get(&format!("{}?{query}", path::AUTHZ_EXPLAIN)).await
     }
 
     /// Names of the loggers.

@@ -225,22 +225,17 @@ impl Session {
         Some(answer)
     }
 
-    /// Nothing before everything was told once: half a mesh would refuse connections.
+    /// Nothing before everything was told once: half a mesh would refuse connections, and without its
+    /// policies it would allow too many.
     fn publish(&self) {
-        if !self.addresses.is_complete() {
+        if !(self.addresses.is_complete() && self.policies.is_complete()) {
             return;
         }
         let mut update = self.registry.current();
         let subscriptions = [&self.addresses, &self.policies];
         let refused = subscriptions.into_iter().flat_map(|it| it.refused().cloned());
         let refused = refused.map(Finding::from);
-        let policies = self.policies.names().map(|name| Finding {
-            resource: name.to_owned(),
-            is_refused: false,
-            field: "action",
-            message: "authorization is not enforced yet".to_owned(),
-        });
-        update.findings = refused.chain(update.findings.iter().cloned()).chain(policies).collect();
+        update.findings = refused.chain(update.findings.iter().cloned()).collect();
         update.versions = [&self.addresses, &self.policies].map(|it| it.versions().clone());
         update.received = self.received;
         self.updates.send_replace(Some(update));

@@ -7,17 +7,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::{
-    Algorithm, Endpoint, Health, LocalityMode, Map, Protocol, Scope, Service, ServiceName,
-    Snapshot, TargetPorts, Topology, UnresolvedEndpoint, Waypoint, WaypointTarget, Workload,
-    WorkloadName,
+    Algorithm, Endpoint, Health, LocalityMode, Map, Policy, PolicyName, Protocol, Scope, Service,
+    ServiceName, Snapshot, TargetPorts, Topology, UnresolvedEndpoint, Waypoint, WaypointTarget,
+    Workload, WorkloadName,
 };
 use prost::Message;
 use prost_types::Any;
 
-use crate::ADDRESS_TYPE;
 use crate::details::{EndpointDetails, ServiceDetails, address_bytes};
+use crate::finding::Finding;
 use crate::wire::discovery::Resource;
+use crate::wire::security::Authorization;
 use crate::wire::workload as wire;
+use crate::{ADDRESS_TYPE, AUTHORIZATION_TYPE};
+
+mod policy;
 
 /// API group and kind of endpoints that are not workloads, in their uid.
 const ENDPOINT_KIND: &str = "discovery.k8s.io/EndpointSlice";
@@ -40,6 +44,7 @@ pub struct Encoder {
     options: EncodeOptions,
     snapshot: Snapshot,
     resources: Resources,
+    policies: Resources,
     /// What each workload resource serves.
     served: BTreeMap<String, BTreeMap<ServiceName, Arc<TargetPorts>>>,
     /// Names of the resources that are endpoints of a service and nothing else.
@@ -57,15 +62,26 @@ impl Encoder {
             options,
             snapshot: Snapshot::default(),
             resources: Resources::default(),
+            policies: Resources::default(),
             served: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             members: BTreeMap::new(),
         }
     }
 
-    /// The resources of the last snapshot.
+    /// Services and workloads of the last snapshot.
     pub fn resources(&self) -> &Resources {
         &self.resources
+    }
+
+    /// Policies of the last snapshot.
+    pub fn policies(&self) -> &Resources {
+        &self.policies
+    }
+
+    /// What of the last snapshot is not told.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.snapshot.policies.values().filter_map(|policy| policy::finding(policy)).collect()
     }
 
     /// Goes over to another snapshot.
@@ -90,11 +106,25 @@ impl Encoder {
                 self.served.remove(&gone);
             }
         }
+        for difference in model::diff(&old.policies, &snapshot.policies) {
+            self.encode_policy(difference.key, difference.new);
+        }
         for name in services {
             self.encode_service(&name, &mut workloads);
         }
         for name in workloads {
             self.encode_workload(&name);
+        }
+    }
+
+    fn encode_policy(&mut self, name: &PolicyName, policy: Option<&Arc<Policy>>) {
+        let name = name.to_string();
+        match policy.and_then(|policy| policy::encode(policy)) {
+            Some(message) => {
+                let resource = policy_resource(&name, &message);
+                self.policies.insert(name, Arc::new(resource));
+            }
+            None => drop(self.policies.remove(&name)),
         }
     }
 
@@ -213,7 +243,9 @@ impl Encoder {
             name: workload.name.name.clone(),
             namespace: workload.name.namespace.clone(),
             addresses: workload.addresses.iter().map(address_bytes).collect(),
+            trust_domain: workload.trust_domain.to_string(),
             service_account: workload.service_account.to_string(),
+            authorization_policies: workload.policies.iter().map(ToString::to_string).collect(),
             status: status(workload.health).into(),
             workload_type: wire::WorkloadType::Pod.into(),
             workload_name: workload.name.name.clone(),
@@ -268,13 +300,23 @@ fn are_as(endpoints: &[&Endpoint], workload: &Workload, (v4, v6): (bool, bool)) 
         && own.len() == endpoints.len()
 }
 
-/// A message as a resource. Its version is a hash of its bytes.
+/// A service or a workload as a resource.
 pub fn resource(name: &str, message: wire::address::Type) -> Resource {
-    let value = wire::Address { r#type: Some(message) }.encode_to_vec();
+    versioned(name, ADDRESS_TYPE, &wire::Address { r#type: Some(message) })
+}
+
+/// A policy as a resource.
+pub fn policy_resource(name: &str, message: &Authorization) -> Resource {
+    versioned(name, AUTHORIZATION_TYPE, message)
+}
+
+/// A message as a resource. Its version is a hash of its bytes.
+fn versioned(name: &str, type_url: &str, message: &impl Message) -> Resource {
+    let value = message.encode_to_vec();
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     let version = format!("{:016x}", hasher.finish());
-    let any = Any { type_url: ADDRESS_TYPE.to_owned(), value };
+    let any = Any { type_url: type_url.to_owned(), value };
     Resource { name: name.to_owned(), version, resource: Some(any), aliases: vec![] }
 }
 

@@ -363,6 +363,7 @@ impl Registry {
             uid_prefix: facts.uid_prefix.clone(),
             addresses: own_addresses(facts),
             labels: self.shared.labels.share(labels_of(facts)),
+            trust_domain: facts.trust_domain.clone(),
             service_account: facts.service_account.clone(),
             topology: self.topology(&facts.topology),
             health: own_health(facts),

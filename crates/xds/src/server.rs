@@ -51,6 +51,15 @@ pub struct Tls {
 #[error("xDS can't be served: {0}")]
 pub struct Error(#[from] tonic::transport::Error);
 
+/// What is served.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// Services and workloads.
+    pub addresses: Resources,
+    /// Policies.
+    pub policies: Resources,
+}
+
 /// Serves until `shutdown`. Nothing is said before `resources` has something.
 ///
 /// # Errors
@@ -58,7 +67,7 @@ pub struct Error(#[from] tonic::transport::Error);
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    resources: watch::Receiver<Option<Resources>>,
+    resources: watch::Receiver<Option<Served>>,
     state: watch::Sender<State>,
     shutdown: runtime::shutdown::Shutdown,
 ) -> Result<(), Error> {
@@ -74,7 +83,7 @@ pub async fn serve(
 }
 
 struct Service {
-    resources: watch::Receiver<Option<Resources>>,
+    resources: watch::Receiver<Option<Served>>,
     state: watch::Sender<State>,
     shutdown: runtime::shutdown::Shutdown,
 }
@@ -95,7 +104,8 @@ impl AggregatedDiscoveryService for Service {
             peer,
             state: self.state.clone(),
             responses,
-            address: Subscriber::default(),
+            addresses: Subscriber::default(),
+            policies: Subscriber::default(),
             nonce: 0,
         };
         let (resources, shutdown) = (self.resources.clone(), self.shutdown.clone());
@@ -114,7 +124,8 @@ struct Session {
     peer: String,
     state: watch::Sender<State>,
     responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
-    address: Subscriber,
+    addresses: Subscriber,
+    policies: Subscriber,
     nonce: u64,
 }
 
@@ -136,23 +147,21 @@ impl Session {
     async fn run(
         mut self,
         mut requests: Streaming<DeltaDiscoveryRequest>,
-        mut resources: watch::Receiver<Option<Resources>>,
+        mut resources: watch::Receiver<Option<Served>>,
     ) {
         tracing::info!(peer = self.peer, "a client has come");
         self.state.send_modify(|state| state.streams += 1);
         loop {
             let known = resources.borrow_and_update().clone();
             if let Some(known) = known
-                && self.tell(&known).await.is_err()
+                && self.tell_all(&known).await.is_err()
             {
                 break;
             }
             tokio::select! {
                 request = requests.message() => match request {
                     Ok(Some(request)) => {
-                        if self.take(request).await.is_err() {
-                            break;
-                        }
+                        self.take(request);
                     }
                     Ok(None) | Err(_) => break,
                 },
@@ -163,46 +172,41 @@ impl Session {
         tracing::info!(peer = self.peer, "a client has gone");
     }
 
-    async fn take(&mut self, request: DeltaDiscoveryRequest) -> Result<(), Gone> {
-        match request.type_url.as_str() {
-            ADDRESS_TYPE => {
-                if let Some(error) = &request.error_detail {
-                    tracing::warn!(peer = self.peer, "refused: {}", error.message);
-                }
-                self.address.take(request, &self.state);
-                Ok(())
-            }
-            // There are none; and a client waits for that to be said.
-            AUTHORIZATION_TYPE if request.response_nonce.is_empty() => {
-                let nonce = self.next_nonce();
-                let removed_resources = request.initial_resource_versions.into_keys().collect();
-                let type_url = request.type_url;
-                let answer = DeltaDiscoveryResponse {
-                    type_url,
-                    nonce,
-                    removed_resources,
-                    ..DeltaDiscoveryResponse::default()
-                };
-                self.send(answer).await
-            }
-            _ => Ok(()),
+    fn take(&mut self, request: DeltaDiscoveryRequest) {
+        let subscriber = match request.type_url.as_str() {
+            ADDRESS_TYPE => &mut self.addresses,
+            AUTHORIZATION_TYPE => &mut self.policies,
+            _ => return,
+        };
+        if let Some(error) = &request.error_detail {
+            tracing::warn!(peer = self.peer, "refused: {}", error.message);
         }
+        subscriber.take(request, &self.state);
+    }
+
+    /// Policies first: a workload that comes names those that are for it.
+    async fn tell_all(&mut self, served: &Served) -> Result<(), Gone> {
+        self.tell(AUTHORIZATION_TYPE, |it| &mut it.policies, &served.policies).await?;
+        self.tell(ADDRESS_TYPE, |it| &mut it.addresses, &served.addresses).await
     }
 
     /// Sends what the client does not know yet, unless an answer is due.
-    async fn tell(&mut self, resources: &Resources) -> Result<(), Gone> {
-        let Some((changed, removed_resources)) = self.address.news(resources) else {
+    async fn tell(
+        &mut self,
+        type_url: &str,
+        subscriber: fn(&mut Self) -> &mut Subscriber,
+        resources: &Resources,
+    ) -> Result<(), Gone> {
+        let Some((changed, removed_resources)) = subscriber(self).news(resources) else {
             return Ok(());
         };
-        let nonce = self.next_nonce();
-        self.address.sent(resources, &nonce);
-        let type_url = ADDRESS_TYPE.to_owned();
-        let resources = changed.iter().map(|resource| (**resource).clone()).collect();
-        let system_version_info = String::new();
+        self.nonce += 1;
+        let nonce = self.nonce.to_string();
+        subscriber(self).sent(resources, &nonce);
         self.send(DeltaDiscoveryResponse {
-            system_version_info,
-            resources,
-            type_url,
+            system_version_info: String::new(),
+            resources: changed.iter().map(|resource| (**resource).clone()).collect(),
+            type_url: type_url.to_owned(),
             nonce,
             removed_resources,
         })
@@ -211,11 +215,6 @@ impl Session {
 
     async fn send(&self, response: DeltaDiscoveryResponse) -> Result<(), Gone> {
         self.responses.send(Ok(response)).await.map_err(|_| Gone)
-    }
-
-    fn next_nonce(&mut self) -> String {
-        self.nonce += 1;
-        self.nonce.to_string()
     }
 }
 

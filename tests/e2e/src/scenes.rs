@@ -1,5 +1,6 @@
 //! All scenes, in the order in which they run.
 
+mod authz;
 mod churn;
 mod control_plane;
 mod entries;
@@ -103,10 +104,7 @@ pub fn all() -> Vec<Scene> {
             |
             an_address_that_another_pod_got_is_never_the_old_service,
         ),
-        scenes!(telemetry:
-            |
-            connections_and_bytes_are_counted,
-        ),
+        scenes!(telemetry: | connections_and_bytes_are_counted),
         scenes!(waypoints:
             |
             a_waypoint_of_a_service_comes_and_goes_under_load,
@@ -115,6 +113,7 @@ pub fn all() -> Vec<Scene> {
             a_client_that_waits_for_the_server_gets_through,
             without_its_waypoint_a_service_is_refused_and_never_reached_past_it,
         ),
+        scenes!(authz: | policies_of_istiod_decide_at_the_syn_on_both_nodes),
         scenes!(control_plane:
             |
             connections_go_on_without_the_api_server,

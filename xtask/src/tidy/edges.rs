@@ -10,6 +10,7 @@ const DOCUMENT: &str = "docs/dependencies.md";
 const ALLOWED: &[(&str, &[&str])] = &[
     ("abi", &[]),
     ("model", &[]),
+    ("authz", &["abi", "model"]),
     ("balance", &["model"]),
     ("plan", &["abi", "balance", "model"]),
     ("cni", &[]),
@@ -25,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "kmesh-daemon",
         &[
             "abi",
+            "authz",
             "balance",
             "cni",
             "datapath",
@@ -40,10 +42,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kmesh-cni", &["cni"]),
     ("kmesh-control", &["resources", "runtime", "xds"]),
     ("kmeshctl", &["abi", "runtime"]),
-    ("fuzz", &["resources", "xds"]),
+    ("fuzz", &["authz", "model", "resources", "xds"]),
     ("scenes", &["testkit"]),
     ("e2e", &["cluster", "testkit"]),
-    ("benches", &["abi", "testkit"]),
+    ("benches", &["abi", "datapath", "testkit"]),
     ("xtask", &["testkit"]),
 ];
 

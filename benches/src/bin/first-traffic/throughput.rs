@@ -1,7 +1,7 @@
 //! Requests and connections per second, in interleaved rounds.
 
-use benches::ratio::Round;
-use benches::report::{self, Measured, Subject};
+use benches::report::Subject;
+use benches::rounds::Comparison;
 use benches::wrk::Load;
 use testkit::Interrupt;
 
@@ -42,32 +42,12 @@ fn compare(
     subjects: &[(Way, Subject)],
 ) -> anyhow::Result<Vec<String>> {
     let load = Load { connections: CONNECTIONS, short, seconds: args.seconds };
-    let sample = |way: Way| -> anyhow::Result<(f64, f64)> {
-        interrupt.check()?;
-        host.load(way, load).map(|(figures, cpu)| (figures.per_second, cpu))
-    };
     // Everything once, so that no round pays for the first use.
     for way in subjects.iter().map(|(way, _)| *way).chain([Way::Direct]) {
         host.load(way, Load { seconds: 1, ..load })?;
     }
-    let mut measured = Measured::default();
-    for number in 0..args.rounds as usize {
-        let before = sample(Way::Direct)?;
-        let mut others = vec![(0.0, 0.0); subjects.len()];
-        // Each subject comes first, and last, in turn.
-        for place in 0..subjects.len() {
-            let index = (place + number) % subjects.len();
-            others[index] = sample(subjects[index].0)?;
-        }
-        let baseline = [before, sample(Way::Direct)?];
-        eprintln!("{title}: round {} of {}", number + 1, args.rounds);
-        let round = |figure: fn((f64, f64)) -> f64| Round {
-            baseline: baseline.map(figure),
-            others: others.iter().copied().map(figure).collect(),
-        };
-        measured.rates.push(round(|(rate, _)| rate));
-        measured.cpu.push(round(|(_, cpu)| cpu));
-    }
-    let subjects: Vec<Subject> = subjects.iter().map(|(_, subject)| *subject).collect();
-    Ok(report::rates(title, DIRECT, &subjects, &measured))
+    let comparison = Comparison { title, baseline: DIRECT, rounds: args.rounds };
+    comparison.run(Way::Direct, subjects, interrupt, |way| {
+        host.load(way, load).map(|(figures, cpu)| (figures.per_second, cpu))
+    })
 }

@@ -8,6 +8,7 @@ mod discovery;
 mod figures;
 mod image;
 mod open;
+mod policies;
 mod site;
 
 use std::process::ExitCode;
@@ -70,6 +71,8 @@ enum Part {
     Open,
     /// The first image and one endpoint that changes, under a control plane.
     Discovery,
+    /// Policies: the first time, and one that changes.
+    Policies,
 }
 
 // === impl Args ===
@@ -109,6 +112,9 @@ fn run(args: &Args) -> anyhow::Result<Vec<String>> {
     one_port(args, &host, &mut figures, &interrupt)?;
     if args.wants(Part::Discovery) {
         discovery::measure(args, &host, &mut figures, &interrupt)?;
+    }
+    if args.wants(Part::Policies) {
+        policies::measure(args, &host, &mut figures, &interrupt)?;
     }
     if args.wants(Part::Connect) {
         dialling::measure(args, &host, &mut figures, &interrupt)?;

@@ -3,13 +3,13 @@
 //! be enrolled in several sites: the cgroup of a process says through which it goes.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use benches::commits::Commit;
 use benches::mesh::{Mesh, Shape};
-use testkit::{Bpffs, Cgroup, Control, Daemon, Interrupt, Pod, Scene, wait_until};
+use testkit::{Bpffs, Cgroup, Control, Daemon, DaemonOptions, Interrupt, Pod, Scene, wait_until};
 
 const SCENE: &str = "scale";
 const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -84,16 +84,12 @@ impl Host {
         interrupt.check()?;
         let (services, workloads) = (shape.services, shape.workloads());
         eprintln!("{name}: {services} services, {workloads} workloads: writing files ...");
-        let dir = self.scene.dir().join(name);
+        let dir = self.folder(name);
         let mesh = Mesh::write(&dir.join("config"), shape).context("write the mesh")?;
         std::fs::create_dir(dir.join("state"))?;
         let bpffs = Bpffs::mount(dir.join("bpf"));
         let cgroup = Cgroup::new(SCENE);
-        let mut options = self.scene.options();
-        options.config_dir = dir.join("config");
-        options.state_dir = dir.join("state");
-        options.bpf_fs_path = bpffs.path().to_owned();
-        options.cgroup2_path = cgroup.path().to_owned();
+        let mut options = self.options(&dir, &bpffs, &cgroup);
         interrupt.check()?;
         let control =
             (listens == Listens::ToControl).then(|| Control::start(&dir.join("config"), &dir, &[]));
@@ -111,6 +107,21 @@ impl Host {
         let ready_after = started.elapsed();
         daemon.enrol(&self.client, None);
         Ok(Site { daemon, mesh, shape, ready_after, _control: control, _bpffs: bpffs, cgroup })
+    }
+
+    /// A folder for a part of the bench.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.scene.dir().join(name)
+    }
+
+    /// Of a daemon with everything of its own, below `dir`.
+    pub fn options(&self, dir: &Path, bpffs: &Bpffs, cgroup: &Cgroup) -> DaemonOptions {
+        let mut options = self.scene.options();
+        options.config_dir = dir.join("config");
+        options.state_dir = dir.join("state");
+        options.bpf_fs_path = bpffs.path().to_owned();
+        options.cgroup2_path = cgroup.path().to_owned();
+        options
     }
 
     /// A cgroup that no daemon's programs are attached to.

@@ -78,6 +78,16 @@ fn the_limits_of_c_and_rust_are_the_same_numbers() {
         ("EVENT_RING_BYTES", defaults.event_ring_bytes),
         ("WAYPOINT_SOCKETS_MAX", defaults.waypoint_sockets_max),
         ("HEADER_RING_BYTES", defaults.header_ring_bytes),
+        ("AUTHZ_SETS_MAX", defaults.authz_sets_max),
+        ("AUTHZ_WORDS_MAX", defaults.authz_words_max),
+        ("AUTHZ_ROWS_MAX", defaults.authz_rows_max),
+        ("AUTHZ_BLOCKS_MAX", defaults.authz_blocks_max),
+        ("AUTHZ_TERMS_MAX", defaults.authz_terms_max),
+        ("AUTHZ_POLICIES_MAX", defaults.authz_policies_max),
+        ("AUTHZ_SOURCES_MAX", defaults.authz_sources_max),
+        ("AUTHZ_DESTINATIONS_MAX", defaults.authz_destinations_max),
+        ("AUTHZ_WORDS_PER_SET_MAX", limits::AUTHZ_WORDS_PER_SET_MAX),
+        ("AUTHZ_TERMS_PER_RULE_MAX", limits::AUTHZ_TERMS_PER_RULE_MAX),
         ("REASONS_MAX", limits::REASONS_MAX),
     ];
     let ours: Vec<_> = ours.map(|(name, value)| (name.to_owned(), i64::from(value))).into();

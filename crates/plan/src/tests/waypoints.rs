@@ -223,6 +223,7 @@ fn workload(name: &str, address: [u8; 4], waypoints: Waypoints, serves: &[&str])
         uid_prefix: "".into(),
         addresses: [address.into()].into(),
         labels: Arc::default(),
+        trust_domain: "".into(),
         service_account: "".into(),
         topology: Arc::<Topology>::default(),
         health: Health::Healthy,

@@ -62,9 +62,9 @@ impl Compiler {
                     self.touch_namespace(change, &mut affected);
                 }
                 Kind::Gateway => self.touch_gateway(change, &mut affected),
-                Kind::Pod => {
-                    affected.workloads.insert(Arc::new(workload_name(&change.key)));
-                }
+                Kind::Pod => self.pod(change, &mut affected),
+                Kind::AuthorizationPolicy => self.policy(registry, change, &mut affected),
+                Kind::PeerAuthentication => {}
                 Kind::Node => self.node(registry, change, &mut affected),
                 Kind::Service | Kind::ServiceEntry => {
                     self.service(registry, change, &mut affected);
@@ -284,6 +284,6 @@ fn nodes_of(entry: &ServiceEntry) -> BTreeSet<String> {
     nodes.filter(|node| !node.is_empty()).collect()
 }
 
-fn workload_name(key: &ObjectKey) -> WorkloadName {
+pub(super) fn workload_name(key: &ObjectKey) -> WorkloadName {
     WorkloadName::new(&key.namespace, &key.name)
 }

@@ -49,6 +49,10 @@ pub(super) struct Mention {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) selection: Selection,
+    /// Pods by their labels.
+    pub(super) pod_labels: Selection,
+    /// Policies by the workloads that they select.
+    pub(super) policies: Selection,
     /// The slices of a service, by namespace and name.
     pub(super) slices: Groups<(String, String), Arc<ObjectKey>>,
     /// The endpoints that are a pod's.
@@ -173,6 +177,14 @@ impl ByLabel {
     fn get(&self, name: &str, value: &str) -> Option<&Keys> {
         self.0.get(name)?.get(value)
     }
+
+    /// Those with the rarest of these labels.
+    fn carrying(&self, selector: &Labels) -> impl Iterator<Item = &Arc<ObjectKey>> {
+        let sets = selector.iter().map(|(name, value)| self.get(name, value));
+        // An unknown label ends it: nobody carries it.
+        let rarest = sets.min_by_key(|keys| keys.map_or(0, HashSet::len)).flatten();
+        rarest.into_iter().flatten()
+    }
 }
 
 // === impl Selection ===
@@ -211,11 +223,15 @@ impl Selection {
         namespace: &str,
         selector: &Labels,
     ) -> impl Iterator<Item = &Arc<ObjectKey>> {
-        let index = self.entries.get(namespace);
-        let sets = selector.iter().map(|(name, value)| index?.get(name, value));
-        // An unknown label ends it: nobody carries it.
-        let rarest = sets.min_by_key(|keys| keys.map_or(0, HashSet::len)).flatten();
-        rarest.into_iter().flatten()
+        self.entries.get(namespace).into_iter().flat_map(|index| index.carrying(selector))
+    }
+
+    /// The same for all namespaces.
+    pub(super) fn entries_anywhere(
+        &self,
+        selector: &Labels,
+    ) -> impl Iterator<Item = &Arc<ObjectKey>> {
+        self.entries.values().flat_map(|index| index.carrying(selector))
     }
 
     /// Candidates for the services of a namespace that select these labels.

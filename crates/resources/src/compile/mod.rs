@@ -9,6 +9,7 @@ mod endpoints;
 mod index;
 mod notes;
 mod origins;
+mod policies;
 mod rules;
 mod services;
 mod shared;

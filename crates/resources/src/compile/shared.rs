@@ -1,6 +1,6 @@
 //! What services and workloads have in common, kept once.
 
-use model::{ServiceName, TargetPorts, Topology, Waypoint};
+use model::{PolicyName, ServiceName, TargetPorts, Topology, Waypoint};
 
 use crate::intern::Pool;
 use crate::object::Labels;
@@ -13,6 +13,7 @@ pub(super) struct Shared {
     labels: Pool<Labels>,
     texts: Pool<str>,
     services: Pool<[ServiceName]>,
+    policies: Pool<[PolicyName]>,
     waypoints: Pool<[Waypoint]>,
 }
 
@@ -35,7 +36,9 @@ impl Shared {
         self.topologies.intern(&mut workload.topology);
         self.labels.intern(&mut workload.labels);
         self.texts.intern(&mut workload.uid_prefix);
+        self.texts.intern(&mut workload.trust_domain);
         self.texts.intern(&mut workload.service_account);
+        self.policies.intern(&mut workload.policies);
         self.services.intern(&mut workload.services);
         self.waypoints.intern(&mut workload.waypoints);
     }

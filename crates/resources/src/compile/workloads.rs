@@ -10,7 +10,7 @@ use super::affected::{names, owner};
 use super::endpoints::{topology_of_pod, topology_of_site};
 use super::index::selects;
 use super::waypoints::{self, Traffic};
-use crate::object::{Address, Body, EndpointSlice, Object, SliceEndpoint, WorkloadEntry};
+use crate::object::{Address, Body, EndpointSlice, Labels, Object, SliceEndpoint, WorkloadEntry};
 use crate::registry::Registry;
 use crate::{Kind, ObjectKey};
 
@@ -95,18 +95,30 @@ fn workload(
             Address::Host(_) => Box::default(),
         },
         labels: entry.labels.clone(),
+        trust_domain: registry.options().own_trust_domain().into(),
         service_account: destination.site.service_account.as_str().into(),
         topology: Arc::new(topology),
         health: entry.health,
         services: services.into_iter().collect(),
-        policies: Arc::default(),
+        policies: compiler.policies_of(registry, &key.namespace, &entry.labels),
         waypoints: waypoints::of_object(registry, key, Some(object), Traffic::Workloads),
     })
+}
+
+/// Labels and service account of a pod, as far as its object is there to say.
+fn described(registry: &Registry, name: &WorkloadName) -> (Arc<Labels>, Arc<str>) {
+    let (namespace, name) = (name.namespace.clone(), name.name.clone());
+    match registry.get(&ObjectKey { kind: Kind::Pod, namespace, name }).map(|it| &it.body) {
+        Some(Body::Pod(pod)) => (pod.labels.clone(), pod.service_account.clone()),
+        _ => Default::default(),
+    }
 }
 
 fn pod(compiler: &Compiler, registry: &Registry, mentions: &[Mention<'_>]) -> Option<Workload> {
     let options = registry.options();
     let first = mentions.first()?.endpoint;
+    let name = first.pod.as_ref()?;
+    let (labels, service_account) = described(registry, name);
     let health = mentions.iter().map(|mention| mention.endpoint.health).min()?;
     let addresses: BTreeSet<_> = mentions.iter().map(|mention| mention.endpoint.address).collect();
     let services: BTreeSet<_> = mentions
@@ -117,15 +129,16 @@ fn pod(compiler: &Compiler, registry: &Registry, mentions: &[Mention<'_>]) -> Op
         })
         .collect();
     Some(Workload {
-        name: first.pod.as_ref()?.clone(),
+        name: name.clone(),
         uid_prefix: format!("{}//Pod", options.cluster).into(),
         addresses: addresses.into_iter().collect(),
-        labels: Arc::default(),
-        service_account: Arc::default(),
+        policies: compiler.policies_of(registry, &name.namespace, &labels),
+        labels,
+        trust_domain: options.own_trust_domain().into(),
+        service_account,
         topology: Arc::new(topology_of_pod(&compiler.snapshot.nodes, first)),
         health,
         services: services.into_iter().collect(),
-        policies: Arc::default(),
-        waypoints: waypoints::of_pod(registry, first.pod.as_ref()?),
+        waypoints: waypoints::of_pod(registry, name),
     })
 }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::AuthzStatus;
+
 /// Answer to `GET /status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -32,6 +34,8 @@ pub struct Status {
     pub connections: Connections,
     /// The DNS proxy, and names that the configuration mentions.
     pub dns: DnsStatus,
+    /// Authorization.
+    pub authz: AuthzStatus,
     /// Enrolment of pods; nothing when the daemon does not look at a cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesStatus>,

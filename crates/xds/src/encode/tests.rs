@@ -1,7 +1,7 @@
 //! The mesh to resources and back.
 
 use super::*;
-use crate::facts::read_address;
+use crate::facts::{read_address, read_policy};
 use crate::{Change, Options, Registry};
 use resources::{FileContent, Store};
 
@@ -97,4 +97,37 @@ fn step_by_step_or_at_once_the_resources_are_the_same() {
         assert_same(&told, &registry.current().snapshot);
     }
     assert!(before.is_empty());
+}
+
+#[test]
+fn policies_and_who_names_them_are_heard_as_they_are_told() {
+    let told = snapshot(&[("everything.yaml", EVERYTHING)]);
+    let mut encoder = encoder();
+    encoder.update(&told);
+    let mut registry = registry();
+    let change = |resource: &Arc<Resource>| {
+        let policy = read_policy(resource).expect("it is valid");
+        Change::Set(resource.name.as_str().into(), policy)
+    };
+    registry.update_policies(encoder.policies().values().map(change).collect());
+    let heard = registry.current().snapshot;
+    assert_eq!(told.policies.len(), 2);
+    assert_eq!(told.policies, heard.policies);
+    assert!(told.policies.values().any(|policy| policy.is_dry_run));
+    let named = told.workloads.values().filter(|it| !it.policies.is_empty()).count();
+    assert!(named > 0, "a workload names a policy");
+    encoder.update(&Snapshot::default());
+    assert!(encoder.policies().is_empty());
+}
+
+#[test]
+fn what_the_wire_can_not_say_is_not_told_and_mentioned() {
+    let audit = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+                 metadata: {name: a, namespace: shop}\nspec: {action: AUDIT, rules: [{}]}\n";
+    let told = snapshot(&[("a.yaml", audit)]);
+    let mut encoder = encoder();
+    encoder.update(&told);
+    assert!(encoder.policies().is_empty());
+    let [finding] = &encoder.findings()[..] else { panic!("{:?}", encoder.findings()) };
+    assert_eq!((finding.resource.as_str(), finding.field), ("shop/a", "action"));
 }

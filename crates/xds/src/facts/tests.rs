@@ -111,7 +111,7 @@ fn a_workload_is_read_whole() {
         ("n1", "eu")
     );
     assert_eq!((facts.weight, facts.is_healthy), (7, false));
-    assert_eq!(&*facts.service_account, "default");
+    assert_eq!((&*facts.service_account, &*facts.trust_domain), ("default", ""));
     let (service, ports) = &facts.services[0];
     assert_eq!(service.to_string(), "shop/web.shop.svc.cluster.local");
     assert_eq!(ports.iter().collect::<Vec<_>>(), [(&80, &8080)]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Locality, PolicyName, ServiceName, Topology, Waypoints, WorkloadName};
+use model::{Locality, PolicyName, ServiceName, Topology, Waypoints, Workload, WorkloadName};
 
 use super::{Reader, gateway_text};
 use crate::details::{self, EndpointDetails};
@@ -32,6 +32,8 @@ pub struct WorkloadFacts {
     pub hostname: Box<str>,
     /// Where it runs.
     pub topology: Arc<Topology>,
+    /// Trust domain, empty for the one that the wire leaves out.
+    pub trust_domain: Arc<str>,
     /// Kubernetes service account.
     pub service_account: Arc<str>,
     /// May it be chosen?
@@ -96,6 +98,7 @@ pub(super) fn read(
             network: workload.network,
             cluster: workload.cluster_id,
         }),
+        trust_domain: trust_domain(&workload.trust_domain).into(),
         service_account: or(workload.service_account, default_account).into(),
         is_healthy,
         weight: workload.capacity.unwrap_or(1),
@@ -105,6 +108,11 @@ pub(super) fn read(
         details: details.map(Arc::new),
         findings,
     })
+}
+
+/// The default has one form, whether the wire names it or not.
+fn trust_domain(text: &str) -> &str {
+    if text == Workload::DEFAULT_TRUST_DOMAIN { "" } else { text }
 }
 
 /// A uid is `cluster/group/kind/namespace/name`, and a section where one object has several.

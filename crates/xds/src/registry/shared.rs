@@ -30,6 +30,7 @@ impl Shared {
     /// Makes a workload share what others have as well.
     pub(super) fn workload(&mut self, facts: &mut WorkloadFacts) {
         self.texts.replace(&mut facts.uid_prefix);
+        self.texts.replace(&mut facts.trust_domain);
         self.texts.replace(&mut facts.service_account);
         self.services.replace(&mut facts.services);
         self.policies.replace(&mut facts.policies);

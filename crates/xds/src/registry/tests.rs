@@ -42,6 +42,7 @@ fn pod_facts(name: &str, last: u8, services: &[&str]) -> WorkloadFacts {
         hostname: "".into(),
         uses_host_network: false,
         topology: Topology { locality: Locality::parse("eu/a"), ..Topology::default() }.into(),
+        trust_domain: "".into(),
         service_account: "default".into(),
         is_healthy: true,
         weight: 1,

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use xds::encode::{Resources, resource};
-use xds::server::{self, State};
+use xds::server::{self, Served, State};
 use xds::wire::workload::{
     NetworkAddress, Port, PortList, Service, Workload, WorkloadStatus, address,
 };
@@ -20,7 +20,7 @@ pub struct Fake {
     _stop: runtime::shutdown::Trigger,
     runtime: Runtime,
     address: SocketAddr,
-    resources: watch::Sender<Option<Resources>>,
+    resources: watch::Sender<Option<Served>>,
     state: watch::Receiver<State>,
 }
 
@@ -54,8 +54,9 @@ impl Fake {
 
     /// Says that there are these resources, and no others.
     pub fn say(&self, resources: impl IntoIterator<Item = xds::wire::discovery::Resource>) {
-        let named = resources.into_iter().map(|it| (it.name.clone(), Arc::new(it)));
-        self.resources.send_replace(Some(named.collect()));
+        let addresses = named(resources);
+        let served = self.resources.borrow().clone().unwrap_or_default();
+        self.resources.send_replace(Some(Served { addresses, ..served }));
     }
 
     /// What its clients answered.
@@ -67,6 +68,10 @@ impl Fake {
     pub fn kill(self) {
         self.runtime.shutdown_background();
     }
+}
+
+fn named(resources: impl IntoIterator<Item = xds::wire::discovery::Resource>) -> Resources {
+    resources.into_iter().map(|it| (it.name.clone(), Arc::new(it))).collect()
 }
 
 /// A Kubernetes Service with one port.

@@ -1,8 +1,8 @@
 //! The page, line by line.
 
 use runtime::api::{
-    ConfigStatus, Connections, ControlPlaneStatus, Counter, DnsCapture, DnsQueries, DnsStatus,
-    EnrolmentOrigin, HostStatus, LinkInfo,
+    AuthzStatus, ConfigStatus, Connections, ControlPlaneStatus, Counter, DnsCapture, DnsQueries,
+    DnsStatus, EnrolmentOrigin, HostStatus, LinkInfo,
 };
 
 use super::*;
@@ -65,6 +65,7 @@ fn healthy() -> Status {
             }],
             problems: vec![],
         },
+        authz: AuthzStatus::default(),
         kubernetes: None,
     }
 }

@@ -1,13 +1,16 @@
 //! Whose queries reach the DNS proxy, and what a client sees of it: real sockets in namespaces.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use abi::Reason;
+use abi::authz::Change;
 use nix::sys::socket::{setsockopt, sockopt};
 use testkit::{Pod, Scene, wait_until};
 
@@ -189,6 +192,22 @@ fn a_tcp_connection_to_a_resolver_reaches_the_proxy() {
 }
 
 #[test]
+fn the_proxy_is_found_in_a_namespace_whose_guard_refuses_everything() {
+    let bench = Bench::new("dns_guard");
+    let proxy = bench.proxy();
+    let _heart = bench.capture();
+    let netns = File::open(bench.client.netns()).expect("the client's namespace");
+    bench.datapath.guards().set(netns.as_fd(), bench.cookie).expect("a guard");
+    bench.maps().apply_authz(&[Change::Active(true)]).expect("active");
+    for resolver in bench.resolvers() {
+        bench.client.run(|| TcpStream::connect(resolver)).expect("connected");
+        proxy.at(&proxy.tcp, resolver).accept().expect("accepted");
+    }
+    assert_eq!(bench.count(Reason::DnsProxySilent), 0);
+    assert_eq!(bench.count(Reason::AuthzClosed), 0);
+}
+
+#[test]
 fn only_port_53_of_the_namespaces_own_resolvers_is_captured() {
     let bench = Bench::new("dns_others");
     let proxy = bench.proxy();
@@ -246,7 +265,7 @@ fn a_resolver_is_reached_under_registry_only_whoever_asks_it() {
     let bench = Bench::new("dns_registry");
     let resolver = bench.resolvers()[0];
     let server = patient(bench.server.run(|| UdpSocket::bind(resolver)).expect("a server"));
-    bench.maps().set_flags(abi::Settings::REGISTRY_ONLY).expect("flags");
+    bench.maps().set_flag(abi::Settings::REGISTRY_ONLY, true).expect("flags");
     let refused = bench.socket(resolver).send_to(b"q", resolver).expect_err("not in the registry");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     let _heart = bench.capture();

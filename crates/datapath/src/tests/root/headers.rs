@@ -7,12 +7,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abi::{HeaderWait, SocketMeta, waypoint};
-use model::{Waypoint, WaypointTarget};
+use abi::{HeaderWait, Reason, SocketMeta, waypoint};
+use model::{Service, ServiceName, Waypoint, WaypointTarget};
+use plan::Layout;
 use testkit::{Pod, Scene, wait_until};
 
-use super::*;
-use crate::{HeaderReader, HeaderSender, Outcome};
+use super::LIMITS;
+use super::select::{image, service};
+use crate::{Config, Datapath, HeaderReader, HeaderSender, Outcome, sys};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const VIP: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 1)), 80);

@@ -3,6 +3,7 @@
 mod affected;
 mod allocation;
 mod outside;
+mod policies;
 mod reuse;
 mod waypoints;
 
@@ -208,6 +209,7 @@ fn a_workload_entry_as_workload() {
         cluster_domain: "mesh.test".to_owned(),
         cluster: "c1".to_owned(),
         network: "vpc".to_owned(),
+        ..Options::default()
     };
     let mesh = Mesh::with_options(options, &[("a.yaml", &text)]);
     let vm = &mesh.snapshot.workloads[&WorkloadName::new("default", "vm")];
