@@ -355,7 +355,8 @@ impl Agent {
 
     fn config_dump(&self) -> ConfigDump {
         let mut dump = dump::config(&self.snapshot);
-        provenance::add(&mut dump, &self.snapshot, &self.source, &self.committer);
+        let Self { snapshot, source, committer, authorization, .. } = self;
+        provenance::add(&mut dump, snapshot, source, committer, authorization);
         dump
     }
 

@@ -1,7 +1,7 @@
 //! Authorization as the daemon has it: the tables in step with the snapshot, connections that are not
 //! allowed any more ended, and what an operator asks about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,7 +10,7 @@ use ::authz::{Authz, Explanation, Options};
 use abi::authz::Change;
 use anyhow::Context;
 use datapath::{Datapath, Maps, Means};
-use model::{Snapshot, WorkloadName};
+use model::{PolicyName, Snapshot, WorkloadName};
 use runtime::api::{
     AuthzExplanation, AuthzRequest, AuthzStatus, ConsideredPolicy, Enrolment, PolicyCounts,
 };
@@ -169,6 +169,12 @@ impl Authorization {
             policies: policies.collect(),
             problems: self.problems.clone(),
         }
+    }
+
+    /// Policies that connections are judged by here.
+    pub fn in_kernel(&self) -> BTreeSet<&PolicyName> {
+        let policies = self.state.policies().filter(|_| self.state.is_active());
+        policies.map(|(_, name)| name).collect()
     }
 
     /// What can't be enforced as it is written.

@@ -40,6 +40,7 @@ fn workload_dump(workload: &Workload) -> WorkloadDump {
         canonical_name: label("service.istio.io/canonical-name"),
         canonical_revision: label("service.istio.io/canonical-revision"),
         cluster_id: workload.topology.cluster.clone(),
+        trust_domain: workload.trust_domain.to_string(),
         locality: locality_dump(&workload.topology.locality),
         node: workload.topology.node.clone(),
         network: workload.topology.network.clone(),

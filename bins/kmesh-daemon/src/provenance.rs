@@ -8,6 +8,7 @@ use std::sync::Arc;
 use model::{PolicyName, ServiceName, Snapshot, Workload, WorkloadName};
 use runtime::api::{ConfigDump, Origin};
 
+use crate::authz::Authorization;
 use crate::commit::Committer;
 use crate::source::Source;
 
@@ -56,12 +57,19 @@ fn text(origin: &Origin) -> String {
 }
 
 /// Completes a dump.
-pub fn add(dump: &mut ConfigDump, snapshot: &Snapshot, source: &Source, committer: &Committer) {
+pub fn add(
+    dump: &mut ConfigDump,
+    snapshot: &Snapshot,
+    source: &Source,
+    committer: &Committer,
+    authorization: &Authorization,
+) {
     let layout = committer.layout();
     let without_room: BTreeSet<String> =
         committer.problems().iter().map(|problem| problem.service.to_string()).collect();
     let placed: BTreeSet<&ServiceName> = layout.placements().map(|it| it.service).collect();
     let reached: BTreeSet<IpAddr> = layout.backends().into_values().map(|it| it.ip()).collect();
+    let enforced = authorization.in_kernel();
     for service in &mut dump.services {
         let name = ServiceName::new(&service.namespace, &service.hostname);
         let in_kernel = placed.contains(&name) && !without_room.contains(&name.to_string());
@@ -75,6 +83,7 @@ pub fn add(dump: &mut ConfigDump, snapshot: &Snapshot, source: &Source, committe
     }
     for policy in &mut dump.policies {
         let name = PolicyName::new(&policy.namespace, &policy.name);
-        policy.origin = Some(source.origin_of_policy(&name));
+        let in_kernel = enforced.contains(&name);
+        policy.origin = Some(Origin { in_kernel, ..source.origin_of_policy(&name) });
     }
 }

@@ -145,7 +145,7 @@ impl Source {
     /// Where a policy comes from.
     pub fn origin_of_policy(&self, name: &PolicyName) -> Origin {
         match self {
-            Self::Directory(..) => Origin::default(),
+            Self::Directory(files) => of_files(files.directory.store().sources_of_policy(name)),
             Self::ControlPlane(plane) => plane.origin(name.to_string()),
         }
     }

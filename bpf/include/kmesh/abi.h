@@ -345,8 +345,15 @@ struct authz_set {
 	__u32 identity_row;
 	__u32 address_row;
 	__u32 port_row;
-	__u32 first_term; /* of `authz_terms`: one entry for each bit, policy slot and rule */
-	__u32 reserved[7];
+	/*
+	 * What a bit stands for, policy slot and rule: entry of `authz_terms` number bit plus that of its
+	 * part, modulo 2^32. There are none for the bits that fill up the last word of a part.
+	 */
+	__u32 deny_terms;
+	__u32 allow_terms;
+	__u32 undecided_terms;
+	__u32 terms; /* how many there are, the first at deny_terms */
+	__u32 reserved[4];
 };
 
 /* Value of `authz_counts`, a per-CPU array: what a policy did. */

@@ -242,11 +242,10 @@ __weak __noinline int authz_find_term(const struct authz_rows *rows, __u32 first
 	return first + AUTHZ_WORDS_PER_SET_MAX == end ? AUTHZ_NO_TERM : AUTHZ_ROW_MISSING;
 }
 
-static __always_inline void authz_decide_by(const struct authz_case *at_hand, int bit,
-					    struct authz_verdict *verdict)
+static __always_inline void authz_decide_by(__u32 term, struct authz_verdict *verdict)
 {
 	verdict->by_policy = true;
-	verdict->term = at_hand->set->first_term + bit;
+	verdict->term = term;
 }
 
 /* DENY before ALLOW; and where ALLOW policies hold, one of them must match. */
@@ -259,7 +258,7 @@ static __always_inline void authz_judge_terms(const struct authz_case *at_hand,
 
 	if (bit >= 0) {
 		authz_refuse(verdict, REASON_AUTHZ_DENIED);
-		return authz_decide_by(at_hand, bit, verdict);
+		return authz_decide_by(set->deny_terms + bit, verdict);
 	}
 	if (bit == AUTHZ_ROW_MISSING)
 		return authz_refuse(verdict, REASON_AUTHZ_CLOSED);
@@ -267,7 +266,7 @@ static __always_inline void authz_judge_terms(const struct authz_case *at_hand,
 		return;
 	bit = authz_find_term(&at_hand->rows, deny_end, deny_end + set->allow_words);
 	if (bit >= 0)
-		authz_decide_by(at_hand, bit, verdict);
+		authz_decide_by(set->allow_terms + bit, verdict);
 	else
 		authz_refuse(verdict,
 			     bit == AUTHZ_NO_TERM ? REASON_AUTHZ_NOT_ALLOWED : REASON_AUTHZ_CLOSED);

@@ -92,7 +92,7 @@ static __always_inline void authz_count(const struct authz_case *at_hand,
 				   verdict->refused ? AUTHZ_DENIED : AUTHZ_ALLOWED);
 	if (at_hand->set && at_hand->set->words > deciding_words(at_hand->set))
 		authz_count_undecided(&at_hand->rows, deciding_words(at_hand->set),
-				      at_hand->set->words, at_hand->set->first_term);
+				      at_hand->set->words, at_hand->set->undecided_terms);
 }
 
 /* Without the namespace's cookie, which a program at this place is not told: the local address is known. */

@@ -83,10 +83,17 @@ shared! {
         address_row: u32,
         /// Row of a port that `authz_rows` does not name.
         port_row: u32,
-        /// Index into `authz_terms` of the first bit.
-        first_term: u32,
+        /// What bits stand for: index into `authz_terms`, less the number of the bit, modulo 2^32, in the
+        /// part of deny terms. There is none for the bits that fill up the last word of a part.
+        deny_terms: u32,
+        /// The same for allow terms.
+        allow_terms: u32,
+        /// The same for those that decide nothing.
+        undecided_terms: u32,
+        /// Entries of `authz_terms`, the first at `deny_terms`.
+        terms: u32,
         /// Zero.
-        reserved: [u32; 7],
+        reserved: [u32; 4],
     }
 }
 

@@ -35,15 +35,15 @@ pub const WAYPOINT_SOCKETS_MAX: u32 = 65_536;
 pub const HEADER_RING_BYTES: u32 = 1 << 18;
 /// Sets of authorization: distinct lists of policies and trusted waypoints, old and new side by side
 /// while an update is applied.
-pub const AUTHZ_SETS_MAX: u32 = 65_536;
+pub const AUTHZ_SETS_MAX: u32 = 32_768;
 /// Words of all rows of authorization, 64 terms each.
-pub const AUTHZ_WORDS_MAX: u32 = 4_194_304;
+pub const AUTHZ_WORDS_MAX: u32 = 2_097_152;
 /// Identities and ports that have a row of their own, each counted once for each set.
 pub const AUTHZ_ROWS_MAX: u32 = 524_288;
 /// CIDR blocks of policies, each counted once for each set.
 pub const AUTHZ_BLOCKS_MAX: u32 = 131_072;
-/// Terms of all sets: what rules of policies become, rounded up to words.
-pub const AUTHZ_TERMS_MAX: u32 = 524_288;
+/// Terms of all sets: what rules of policies become.
+pub const AUTHZ_TERMS_MAX: u32 = 262_144;
 /// Policies that are counted each for itself.
 pub const AUTHZ_POLICIES_MAX: u32 = 65_536;
 /// Addresses whose owner is known.

@@ -17,6 +17,8 @@ pub(crate) struct Bits {
     terms: Vec<Option<(u32, u32)>>,
     pub(crate) deny_words: usize,
     pub(crate) allow_words: usize,
+    /// How many terms there are before each part, less the number of its first bit, modulo 2^32.
+    pub(crate) offsets: [u32; Part::ALL.len()],
     /// Something says what is allowed.
     pub(crate) has_allow: bool,
     /// The bits that ask about each dimension.
@@ -31,24 +33,34 @@ enum Part {
     Observe,
 }
 
+impl Part {
+    const ALL: [Self; 3] = [Self::Deny, Self::Allow, Self::Observe];
+}
+
 // === impl Bits ===
 
 impl Bits {
     pub(crate) fn new(policies: Vec<Arc<Compiled>>) -> Self {
         let mut terms = Vec::new();
         let mut ends = Vec::new();
-        for part in [Part::Deny, Part::Allow, Part::Observe] {
+        let mut count = 0_u32;
+        let offsets = Part::ALL.map(|part| {
+            let first = terms.len();
             let own = policies.iter().enumerate().filter(|(_, it)| part_of(it) == part);
             terms.extend(own.flat_map(|(policy, compiled)| {
                 (0..compiled.terms.len()).map(move |term| Some((policy as u32, term as u32)))
             }));
+            let before = count;
+            count += (terms.len() - first) as u32;
             terms.resize(terms.len().next_multiple_of(WORD_BITS), None);
             ends.push(terms.len() / WORD_BITS);
-        }
+            before.wrapping_sub(first as u32)
+        });
         let has_allow = policies.iter().any(|it| part_of(it) == Part::Allow);
         let (deny_words, allow_words) = (ends[0], ends[1] - ends[0]);
         let asking = Default::default();
-        let mut bits = Self { policies, terms, deny_words, allow_words, has_allow, asking };
+        let mut bits =
+            Self { policies, terms, deny_words, allow_words, offsets, has_allow, asking };
         bits.asking = Dimension::ALL.map(|dimension| bits.asking_about(dimension));
         bits
     }
@@ -90,13 +102,13 @@ impl Bits {
         row
     }
 
-    /// What each bit stands for.
+    /// What the bits stand for, without those that fill up words.
     pub(crate) fn entries(&self) -> Vec<u32> {
         let entry = |(policy, term): (u32, u32)| {
             let policy = &self.policies[policy as usize];
             abi::authz::Term::new(policy.slot, policy.terms[term as usize].rule).into()
         };
-        self.terms.iter().map(|it| it.map_or(0, entry)).collect()
+        self.terms.iter().flatten().copied().map(entry).collect()
     }
 
     /// A policy that can't be enforced, and its rule that is too many terms.

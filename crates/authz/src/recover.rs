@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use abi::authz::{AuthzBlockKey, AuthzRow, AuthzSet, Change, Contents};
 
 use crate::identity::Subject;
-use crate::rows::WORD_BITS;
 use crate::space::Taken;
 use crate::state::{Authz, Options};
 
@@ -47,7 +46,7 @@ fn taken(index: u32, set: &AuthzSet, contents: &Contents) -> Taken {
     Taken {
         index,
         words: firsts.into_iter().map(|first| (first, set.words)).collect(),
-        terms: (set.first_term, set.words * WORD_BITS as u32),
+        terms: (set.deny_terms, set.terms),
         rows: rows.map(|(key, _)| *key).collect(),
         blocks: blocks.map(|(key, _)| *key).collect(),
     }

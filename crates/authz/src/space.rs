@@ -207,7 +207,9 @@ impl Placed {
     }
 
     fn value(&self) -> AuthzSet {
-        let Self { image, .. } = self;
+        let Self { image, terms: (first_term, terms), .. } = self;
+        let place = |offset: u32| first_term.wrapping_add(offset);
+        let [deny_terms, allow_terms, undecided_terms] = image.bits.offsets.map(place);
         AuthzSet {
             flags: image.flags(),
             words: image.bits.words() as u32,
@@ -217,8 +219,11 @@ impl Placed {
             identity_row: self.first(image.identity),
             address_row: self.first(image.source_address),
             port_row: self.first(image.port),
-            first_term: self.terms.0,
-            reserved: [0; 7],
+            deny_terms,
+            allow_terms,
+            undecided_terms,
+            terms: *terms,
+            reserved: [0; 4],
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::mem::discriminant;
-use std::os::fd::AsFd;
 
 use abi::authz::{
     AuthzBlockKey, AuthzCount, AuthzDestination, AuthzRow, AuthzRowKey, AuthzSet, AuthzSource,
@@ -11,10 +10,10 @@ use abi::authz::{
 use abi::limits::Limits;
 use abi::{IpAddress, Settings};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::batch::Batch;
-use crate::mapped::MappedArray;
+use crate::mapped::WindowedArray;
 use crate::maps::{entries, entry_error, handle, lookup, removed};
 use crate::skeleton::KmeshMaps;
 use crate::{Maps, Result};
@@ -25,30 +24,21 @@ pub(crate) struct AuthzMaps {
     pub destinations: MapHandle,
     pub rows: MapHandle,
     pub blocks: MapHandle,
-    pub sets_map: MapHandle,
-    pub words_map: MapHandle,
-    pub terms_map: MapHandle,
-    pub counts: MapHandle,
-    sets: MappedArray<AuthzSet>,
-    words: MappedArray<u64>,
+    pub sets: WindowedArray<AuthzSet>,
+    pub words: WindowedArray<u64>,
     /// An entry of an array takes eight bytes; a term is in the low four.
-    terms: MappedArray<u64>,
+    pub terms: WindowedArray<u64>,
+    pub counts: MapHandle,
 }
 
 // === impl AuthzMaps ===
 
 impl AuthzMaps {
     pub(crate) fn new(maps: &KmeshMaps<'_>, limits: &Limits) -> Result<Self> {
-        let sets_map = handle("authz_sets", &maps.authz_sets)?;
-        let words_map = handle("authz_words", &maps.authz_words)?;
-        let terms_map = handle("authz_terms", &maps.authz_terms)?;
         Ok(Self {
-            sets: MappedArray::new("authz_sets", sets_map.as_fd(), limits.authz_sets_max)?,
-            words: MappedArray::new("authz_words", words_map.as_fd(), limits.authz_words_max)?,
-            terms: MappedArray::new("authz_terms", terms_map.as_fd(), limits.authz_terms_max)?,
-            sets_map,
-            words_map,
-            terms_map,
+            sets: array("authz_sets", &maps.authz_sets, limits.authz_sets_max)?,
+            words: array("authz_words", &maps.authz_words, limits.authz_words_max)?,
+            terms: array("authz_terms", &maps.authz_terms, limits.authz_terms_max)?,
             sources: handle("authz_sources", &maps.authz_sources)?,
             destinations: handle("authz_destinations", &maps.authz_destinations)?,
             rows: handle("authz_rows", &maps.authz_rows)?,
@@ -205,6 +195,14 @@ impl Maps {
             ("authz_blocks", maps.blocks.keys().count()),
         ])
     }
+}
+
+fn array<T: FromBytes + IntoBytes + Immutable>(
+    name: &'static str,
+    map: &libbpf_rs::MapMut<'_>,
+    entries_max: u32,
+) -> Result<WindowedArray<T>> {
+    Ok(WindowedArray::new(name, handle(name, map)?, entries_max))
 }
 
 fn address_text(address: &IpAddress) -> String {

@@ -252,13 +252,7 @@ fn number_option(
     let mut size = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the call writes at most `size` bytes into `value`, which has as many.
     let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw mut value).cast(),
-            &raw mut size,
-        )
+        libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut size)
     };
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
@@ -424,8 +418,8 @@ unsafe impl Send for SharedWords {}
 unsafe impl Sync for SharedWords {}
 
 impl SharedWords {
-    /// Maps the first `count` words of a `BPF_F_MMAPABLE` array.
-    pub fn map(map: BorrowedFd<'_>, count: usize) -> io::Result<Self> {
+    /// Maps `count` words of a `BPF_F_MMAPABLE` array from word `first` on, which begins a page.
+    pub fn map(map: BorrowedFd<'_>, first: usize, count: usize) -> io::Result<Self> {
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe {
             libc::mmap(
@@ -434,7 +428,7 @@ impl SharedWords {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 map.as_raw_fd(),
-                0,
+                (first * 8) as libc::off_t,
             )
         };
         if start == libc::MAP_FAILED {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::{ServiceName, Snapshot, WorkloadName};
+use model::{PolicyName, ServiceName, Snapshot, WorkloadName};
 
 use crate::compile::Compiler;
 use crate::registry::{FileChanges, Registry};
-use crate::{FileContent, ObjectKey, Options, Problem};
+use crate::{FileContent, Kind, ObjectKey, Options, Problem};
 
 /// Files and what is in force of them.
 #[derive(Debug, Default)]
@@ -87,6 +87,13 @@ impl Store {
     /// As [`Store::sources_of_service`], of a workload.
     pub fn sources_of_workload(&self, name: &WorkloadName) -> Vec<String> {
         self.places(self.compiler.objects_of_workload(name))
+    }
+
+    /// As [`Store::sources_of_service`], of a policy.
+    pub fn sources_of_policy(&self, name: &PolicyName) -> Vec<String> {
+        let (namespace, name) = (name.namespace.clone(), name.name.clone());
+        let key = ObjectKey { kind: Kind::AuthorizationPolicy, namespace, name };
+        self.places([Arc::new(key)].into())
     }
 
     fn places(&self, keys: BTreeSet<Arc<ObjectKey>>) -> Vec<String> {

@@ -113,7 +113,11 @@ pub fn all() -> Vec<Scene> {
             a_client_that_waits_for_the_server_gets_through,
             without_its_waypoint_a_service_is_refused_and_never_reached_past_it,
         ),
-        scenes!(authz: | policies_of_istiod_decide_at_the_syn_on_both_nodes),
+        scenes!(authz:
+            |
+            policies_of_istiod_decide_at_the_syn_on_both_nodes,
+            connections_that_a_policy_refuses_are_reset_and_others_go_on,
+        ),
         scenes!(control_plane:
             |
             connections_go_on_without_the_api_server,

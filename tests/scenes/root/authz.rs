@@ -382,6 +382,9 @@ fn explain_names_source_policy_and_rule() {
     let from = court.stranger.v4.to_string();
     let text = success(&daemon.kmeshctl(&["authz", "explain", &from, &to]));
     assert_has(&text, &["nobody that is known", "allowed"]);
+    let text = success(&daemon.kmeshctl(&["dump", "dual-engine", "--origins"]));
+    let row = text.lines().find(|line| line.contains("default/no-others")).expect("a row");
+    assert_has(row, &["policy", "yes", "policies.yaml#"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
 use rustix::event::{Timespec, epoll};
-use testkit::{Daemon, Nginx, Pod, Recorder, Reply, wait_until, yaml};
+use testkit::{Daemon, Nginx, Pod, Recorder, Reply, ask, wait_until, yaml};
 
 use super::bench::{
     Bench, PATIENCE, PORT, TARGET, VIP, WEB, WEB6, assert_has, counter, success, vip,
@@ -156,6 +156,30 @@ fn a_real_client_reaches_a_real_server_through_a_waypoint_that_is_in_the_mesh_it
     }
     assert_eq!(recorder.accepted(), 2);
     wait_until("the sockets to be ordinary ones", PATIENCE, || watched(&daemon) == 0);
+}
+
+/// It has judged for those whom it serves; elsewhere it is a client like any other.
+#[test]
+fn what_a_waypoint_dials_passes_where_it_serves_and_is_judged_elsewhere() {
+    let bench = Bench::new("wp_trusted", &["red", "blue", "wp"]);
+    let [red, blue, wp] = ["red", "blue", "wp"].map(|name| bench.pod(name));
+    bench.scene.config("web.yaml", web_by(&bench, "wp"));
+    bench.scene.config("wp.yaml", waypoint("wp", WAYPOINT_VIP, "all", &[wp]));
+    bench.scene.config("blue.yaml", yaml::workload_entry("blue", blue.v4));
+    let nobody = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+                  metadata: {name: nobody, namespace: default}\nspec: {}\n";
+    bench.scene.config("nobody.yaml", nobody);
+    let daemon = bench.start();
+    daemon.enrol(red, "default/red");
+    daemon.enrol(blue, "default/blue");
+    let from = |client: &Pod, server: &Pod| client.run(|| ask((server.v4, TARGET)));
+    from(wp, red).expect("it serves web, whose endpoint this is");
+    for (client, server) in [(wp, blue), (&bench.client, red)] {
+        let error = from(client, server).expect_err("nobody is allowed");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+    }
+    assert_eq!(counter(&daemon, "authz_trusted_waypoint"), 1);
+    assert_eq!(counter(&daemon, "authz_not_allowed"), 2);
 }
 
 #[test]

@@ -24,6 +24,8 @@ const DRAIN_PERIOD: Duration = Duration::from_millis(100);
 /// Client, server, programs.
 pub struct Host {
     pub client: Pod,
+    /// Another client, whom no policy names.
+    pub outsider: Pod,
     datapath: Datapath,
     netns: File,
     cookie: u64,
@@ -53,7 +55,8 @@ impl Host {
     pub fn new() -> anyhow::Result<Self> {
         let mut scene = Scene::new(SCENE);
         let outside = Cgroup::new(SCENE);
-        let [client, server] = ["client", "server"].map(|name| scene.pod(name));
+        let [client, outsider, server] =
+            ["client", "outsider", "server"].map(|name| scene.pod(name));
         for pod in [&client, &server] {
             pod.sysctl("net.ipv4.ip_local_port_range", "1024 65535");
             pod.sysctl("net.ipv4.tcp_tw_reuse", "1");
@@ -64,7 +67,7 @@ impl Host {
         datapath.attach()?;
         let netns = File::open(server.netns()).context("the server's namespace")?;
         let cookie = server.run(datapath::netns_cookie)?;
-        Ok(Self { client, datapath, netns, cookie, server, _nginx: nginx, outside, scene })
+        Ok(Self { client, outsider, datapath, netns, cookie, server, _nginx: nginx, outside, scene })
     }
 
     /// The server's address.
@@ -121,6 +124,42 @@ impl Host {
             let result = work();
             done.store(true, Ordering::Relaxed);
             result
+        })
+    }
+
+    /// Ends the connections of the server that are refused now.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn close_refused(&self) -> anyhow::Result<usize> {
+        Ok(self.datapath.closer().close_refused(self.netns.as_fd())?)
+    }
+
+    /// Does `work` again and again while wrk runs: connections/s of wrk, and what `work` returned.
+    ///
+    /// # Errors
+    /// When wrk fails, or `work`.
+    pub fn beside_load<T: Send>(
+        &self,
+        load: Load,
+        work: impl Fn() -> anyhow::Result<T> + Sync,
+    ) -> anyhow::Result<(f64, Vec<T>)> {
+        let target = self.server().to_string();
+        let is_over = AtomicBool::new(false);
+        self.while_events_are_read(|| {
+            std::thread::scope(|scope| {
+                let worker = scope.spawn(|| {
+                    let mut results = Vec::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        results.push(work()?);
+                    }
+                    anyhow::Ok(results)
+                });
+                let figures = wrk::run(&self.client, self.outside.path(), &target, load);
+                is_over.store(true, Ordering::Relaxed);
+                let results = worker.join().map_err(|_| anyhow::anyhow!("the work panicked"))??;
+                Ok((figures?.per_second, results))
+            })
         })
     }
 

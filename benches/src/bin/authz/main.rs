@@ -1,8 +1,10 @@
 //! What policies cost a pod that is connected to: connections, requests on connections that are there,
-//! and how long a client waits for a refusal. Writes the tables itself, as large as they can be for so
-//! many policies. Exits with 1 when a bound is missed.
+//! how long a client waits for a refusal, and how long a connection goes on that is refused from now on.
+//! Writes the tables itself, as large as they can be for so many policies. Exits with 1 when a bound is
+//! missed.
 #![forbid(unsafe_code)]
 
+mod endings;
 mod host;
 mod policies;
 mod refusals;
@@ -18,6 +20,7 @@ use testkit::{Interrupt, require_root};
 use crate::host::{Host, Way};
 
 const CONNECTIONS: u32 = 32;
+const ENDINGS_SECONDS: u32 = 10;
 const DIRECT: &str = "no mesh";
 
 /// What policies cost a pod, as ratios of interleaved rounds
@@ -41,6 +44,7 @@ enum Part {
     Connections,
     Established,
     Refusals,
+    Endings,
 }
 
 // === impl Args ===
@@ -69,6 +73,10 @@ fn run(args: &Args) -> anyhow::Result<Vec<String>> {
     }
     if args.wants(Part::Refusals) {
         missed.extend(refusals::report(&host)?);
+    }
+    if args.wants(Part::Endings) {
+        let load = Load { connections: CONNECTIONS, short: true, seconds: ENDINGS_SECONDS };
+        missed.extend(endings::report(&host, load)?);
     }
     Ok(missed)
 }

@@ -153,20 +153,20 @@ impl Kernel {
             first => self.words[&(first + at)],
         };
         let held = |at: u32| rows.iter().fold(u64::MAX, |held, row| held & word(*row, at));
-        let first = |mut words: std::ops::Range<u32>| {
+        let first = |mut words: std::ops::Range<u32>, terms: u32| {
             words.find(|at| held(*at) != 0).map(|at| {
                 let bit = at * u64::BITS + held(at).trailing_zeros();
-                Term::from(self.terms[&(set.first_term + bit)])
+                Term::from(self.terms[&terms.wrapping_add(bit)])
             })
         };
         let allow_end = set.deny_words + set.allow_words;
-        if let Some(term) = first(0..set.deny_words) {
+        if let Some(term) = first(0..set.deny_words, set.deny_terms) {
             return Answer::Judged(false, Some(term));
         }
         if set.flags & AuthzSet::HAS_ALLOW == 0 {
             return Answer::Judged(true, None);
         }
-        let allowed = first(set.deny_words..allow_end);
+        let allowed = first(set.deny_words..allow_end, set.allow_terms);
         Answer::Judged(allowed.is_some(), allowed)
     }
 
@@ -217,6 +217,6 @@ impl Kernel {
 
     fn reached_terms(&self) -> BTreeSet<u32> {
         let sets = self.reached.iter().map(|index| &self.sets[index]);
-        sets.flat_map(|set| set.first_term..set.first_term + set.words * u64::BITS).collect()
+        sets.flat_map(|set| set.deny_terms..set.deny_terms + set.terms).collect()
     }
 }

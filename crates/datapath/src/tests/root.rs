@@ -28,6 +28,7 @@ const LIMITS: Limits = Limits {
     udp_flows_max: 256,
     affinities_max: 256,
     networks_max: 64,
+    resolvers_max: 64,
     event_ring_bytes: 4_096,
     waypoint_sockets_max: 256,
     header_ring_bytes: 4_096,

@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 
-use cluster::app::NAME_PORT;
+use cluster::app::{ECHO_PORT, LoadKind, NAME_PORT};
 use testkit::wait_until;
 
 use e2e::fixture::{MESH, PLAIN};
+use e2e::load::Load;
 use e2e::pod::{self, Pod};
 use e2e::world::{PATIENCE, World};
 
 /// Connections that must all come about, or none of them.
 const TIMES: u32 = 100;
+/// Between two messages on an open connection.
+const EVERY_MS: u64 = 20;
 
 fn policy(action: &str, rules: &str) -> String {
     format!(
@@ -86,6 +89,35 @@ pub fn policies_of_istiod_decide_at_the_syn_on_both_nodes(world: &mut World) {
         assert!(pod::is_ready(&object), "{name} is ready");
         assert_eq!(object["status"]["containerStatuses"][0]["restartCount"], 0, "{name}");
     }
+    world.kubectl().delete(&deny);
+    wait_allowed(&outsider, &addresses);
+}
+
+pub fn connections_that_a_policy_refuses_are_reset_and_others_go_on(world: &mut World) {
+    let (client, outsider) = (world.pod(MESH, "client-1"), world.pod(PLAIN, "outsider"));
+    let open = |pod: &Pod, address: &SocketAddr| {
+        Load::start(pod, SocketAddr::new(address.ip(), ECHO_PORT), LoadKind::Stream, 1, EVERY_MS)
+    };
+    let addresses = addresses(world);
+    let refused: Vec<Load> = addresses.iter().map(|address| open(&outsider, address)).collect();
+    let kept: Vec<Load> = addresses.iter().map(|address| open(&client, address)).collect();
+    let connects = Load::start(&client, addresses[0], LoadKind::Connect, 4, 0);
+
+    let deny = policy("DENY", &format!("[{{from: [{{source: {{namespaces: [{PLAIN}]}}}}]}}]"));
+    world.kubectl().apply(&deny);
+    for load in refused {
+        let counts = wait_until("the connection to end", PATIENCE, || {
+            let counts = load.counts();
+            if counts.failed > 0 { Ok(counts) } else { Err(format!("{counts:?}")) }
+        });
+        // Reset, not silent; then refused.
+        let (_, first) = &counts.failures[0];
+        assert!(first.contains("reset") || first.contains("refused"), "{first}");
+        load.stop();
+    }
+    connects.more(100);
+    connects.finish();
+    kept.into_iter().for_each(|load| _ = load.finish());
     world.kubectl().delete(&deny);
     wait_allowed(&outsider, &addresses);
 }

@@ -67,9 +67,9 @@ impl<'obj> Judge<'obj> {
         open.maps.authz_destinations.reuse_fd(authz.destinations.as_fd()).expect("destinations");
         open.maps.authz_rows.reuse_fd(authz.rows.as_fd()).expect("rows");
         open.maps.authz_blocks.reuse_fd(authz.blocks.as_fd()).expect("blocks");
-        open.maps.authz_sets.reuse_fd(authz.sets_map.as_fd()).expect("sets");
-        open.maps.authz_words.reuse_fd(authz.words_map.as_fd()).expect("words");
-        open.maps.authz_terms.reuse_fd(authz.terms_map.as_fd()).expect("terms");
+        open.maps.authz_sets.reuse_fd(authz.sets.map().as_fd()).expect("sets");
+        open.maps.authz_words.reuse_fd(authz.words.map().as_fd()).expect("words");
+        open.maps.authz_terms.reuse_fd(authz.terms.map().as_fd()).expect("terms");
         open.maps.authz_counts.reuse_fd(authz.counts.as_fd()).expect("counts");
         open.maps.counters.reuse_fd(maps.counters.as_fd()).expect("counters");
         Self { skel: open.load().expect("the object loads") }
@@ -316,6 +316,37 @@ fn an_address_without_an_entry_is_judged_by_that_of_all_others_and_by_its_block(
 }
 
 #[test]
+fn a_row_and_terms_are_found_where_they_cross_from_one_window_of_the_mapping_into_the_next() {
+    in_court("authz_window", |court| {
+        // Windows are of 256 KiB.
+        let last = (256 << 10) / size_of::<u64>() as u32 - 1;
+        let set = AuthzSet {
+            flags: AuthzSet::HAS_ALLOW,
+            words: 2,
+            deny_words: 1,
+            allow_words: 1,
+            deny_terms: last,
+            // Bit 64 is the second term.
+            allow_terms: last + 1 - 64,
+            terms: 2,
+            ..AuthzSet::default()
+        };
+        court.apply([
+            Change::Words { first: last, words: vec![0, 1] },
+            Change::Terms { first: last, terms: vec![DENY.into(), ALLOW.into()] },
+            Change::Set { index: SET, value: set },
+            Change::Destination {
+                address: SERVER.into(),
+                value: AuthzDestination { set: SET, row: last },
+            },
+        ]);
+        assert_eq!(court.verdict(), Judgement::Passed(Some(ALLOW)));
+        court.apply([Change::Words { first: last, words: vec![1, 0] }]);
+        assert_eq!(court.verdict(), Judgement::Refused(Reason::AuthzDenied, Some(DENY)));
+    });
+}
+
+#[test]
 fn the_last_bit_of_the_longest_set_is_found() {
     in_court("authz_longest", |court| {
         let words = AUTHZ_WORDS_PER_SET_MAX;
@@ -328,7 +359,8 @@ fn the_last_bit_of_the_longest_set_is_found() {
             words,
             deny_words: parts.0,
             allow_words: parts.1,
-            first_term,
+            deny_terms: first_term,
+            allow_terms: first_term,
             ..AuthzSet::default()
         };
         let term = first_term + words * 64 - 1;
