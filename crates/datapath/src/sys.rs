@@ -184,13 +184,7 @@ fn number_option(
     let mut size = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the call writes at most `size` bytes into `value`, which has as many.
     let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw mut value).cast(),
-            &raw mut size,
-        )
+        libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut size)
     };
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
