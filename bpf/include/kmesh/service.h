@@ -15,6 +15,7 @@
 #include "load.h"
 #include "maps.h"
 #include "reason.h"
+#include "settings.h"
 
 #define NS_PER_SECOND 1000000000ULL
 /* First word of the pseudo addresses of CIDR blocks, 100::/64. */
@@ -69,13 +70,6 @@ static __always_inline enum verdict pass(struct selection *selection, enum reaso
 {
 	selection->reason = reason;
 	return selection->verdict = VERDICT_PASS;
-}
-
-static __always_inline struct settings *settings_of_node(void)
-{
-	__u32 only = 0;
-
-	return bpf_map_lookup_elem(&settings, &only);
 }
 
 /* The current run of slots: one 64-bit load, the other half of user space's one store. */
