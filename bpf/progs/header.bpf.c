@@ -6,10 +6,14 @@
  * Writes:   sockets (whether the header was sent), counters, and the message.
  * Verdict:  the header is put before the first bytes of a connection, all else is passed. A message
  *           of the daemon is a header itself: passed while nothing was sent, else it goes to the
- *           daemon's own socket in header_sink. It is not dropped: the kernel keeps SK_DROP for
- *           everything that the socket sends later (psock->eval), a redirection for one message.
+ *           daemon's own socket in header_sink.
  * On internal error: without memory for the header the message is dropped and waypoint_header_failed
  *           is counted: send() fails with EACCES, and so does every later one.
+ *
+ * The kernel keeps the verdict on a message (psock->eval) and uses it for others, without asking: SK_DROP
+ * for all that come later, SK_PASS for those that come while send() sleeps in the middle of a message. A
+ * redirection counts for its message alone. So what comes too late is redirected, not dropped; and while
+ * the daemon is at work on a socket (header_claim), what might sleep is redirected to where it goes anyway.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -88,6 +92,30 @@ static __always_inline bool is_header(struct sk_msg_md *msg, const struct socket
 	return address_is_v4(&meta->original_address) ? equals_v4(msg, meta) : equals_v6(msg, meta);
 }
 
+/* Bytes that find room in an empty send buffer, whatever its size. */
+#define FIRST_BYTES_MAX 2048
+
+static __always_inline int send_for_client(struct sk_msg_md *msg, struct socket_meta *meta)
+{
+	if (!nothing_sent(msg))
+		return bpf_msg_redirect_map(msg, &header_sink, 0, BPF_F_INGRESS);
+	meta->header = HEADER_SENT_AHEAD;
+	return SK_PASS;
+}
+
+/* The rest of the message is looked at again. */
+static __always_inline int send_first(struct sk_msg_md *msg, struct socket_meta *meta)
+{
+	if (!push_header(msg, meta)) {
+		count(REASON_WAYPOINT_HEADER_FAILED);
+		return SK_DROP;
+	}
+	meta->header = HEADER_SENT;
+	if (msg->size > FIRST_BYTES_MAX && waypoint_is_claimed(meta))
+		bpf_msg_apply_bytes(msg, FIRST_BYTES_MAX);
+	return SK_PASS;
+}
+
 /*
  * The entry is this socket's, though there is no helper here that would tell its cookie: only sockets
  * with an entry get into waypoint_sockets, and the entry stays until TCP is at its end.
@@ -97,18 +125,17 @@ int kmesh_header(struct sk_msg_md *msg)
 {
 	__u64 address = (__u64)msg->sk;
 	struct socket_meta *meta = bpf_map_lookup_elem(&sockets, &address);
+	__u64 cookie;
 
 	if (!meta || meta->header == HEADER_NONE)
 		return SK_PASS;
-	if (!nothing_sent(msg))
-		return is_header(msg, meta) ?
-			       bpf_msg_redirect_map(msg, &header_sink, 0, BPF_F_INGRESS) :
-			       SK_PASS;
-	if (!is_header(msg, meta) && !push_header(msg, meta)) {
-		count(REASON_WAYPOINT_HEADER_FAILED);
-		return SK_DROP;
-	}
-	meta->header = HEADER_SENT;
+	if (is_header(msg, meta))
+		return send_for_client(msg, meta);
+	if (nothing_sent(msg))
+		return send_first(msg, meta);
+	cookie = meta->socket_cookie;
+	if (waypoint_is_claimed(meta))
+		bpf_msg_redirect_hash(msg, &waypoint_sockets, &cookie, 0);
 	return SK_PASS;
 }
 

@@ -161,7 +161,9 @@ static __always_inline void on_round_trip(struct bpf_sock_ops *ctx)
 {
 	struct socket_meta *meta = socket_find(ctx, (__u64)ctx->sk);
 
-	if (!meta || meta->header != HEADER_SENT)
+	/* The program must go on looking at what is sent, see header.bpf.c. */
+	if (!meta || meta->header < HEADER_SENT ||
+	    (meta->header == HEADER_SENT && waypoint_is_claimed(meta)))
 		return;
 	waypoint_let_go(meta);
 	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
@@ -189,7 +191,7 @@ static __always_inline enum reason waypoint_failure(struct bpf_sock_ops *ctx,
 {
 	struct tcp_sock *tcp = tcp_sock_of(ctx);
 
-	if (!tcp || meta->header == HEADER_SENT || meta->header == HEADER_NONE)
+	if (!tcp || meta->header != HEADER_PENDING)
 		return REASON_NONE;
 	if (meta->state == SOCKET_ESTABLISHED)
 		return tcp->bytes_sent ? REASON_WAYPOINT_HEADER_MISSED

@@ -33,12 +33,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut command = Command::new(exec::programs("debug")?.join("e2e"));
     if !is_foreign {
-        command.env(programs::VARIABLE, prepared(programs::ensure)?);
+        deps::ensure(&[Set::Host, Set::Cluster])?;
+        command.env(programs::VARIABLE, all_built(!arguments.prepare)?);
+    } else if !arguments.prepare {
+        built::programs_of(&PACKAGES)?;
     }
     if arguments.prepare {
         return Ok(());
     }
-    built::programs_of(&PACKAGES)?;
     command.current_dir(exec::root()).args(&arguments.rest);
     exec::run(&mut command, "the scene that failed is named above, with the folder of the logs")
 }
@@ -48,15 +50,21 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     if !exec::is_root() {
         bail!("the cluster is made of namespaces, cgroups and containers: run it as root");
     }
-    let folder = prepared(programs::ensure_with_proxy)?;
+    deps::ensure(&[Set::Host, Set::Cluster])?;
+    let folder = programs::ensure_with_proxy()?;
     build::programs(true)?;
     let mut command = Command::new(exec::programs("release")?.join("bench-cluster"));
     command.env(programs::VARIABLE, folder).current_dir(exec::root()).args(arguments);
     exec::run(&mut command, "its last lines say why")
 }
 
-/// Packages and programs; returns the folder of the programs.
-fn prepared(ensure: fn() -> Result<PathBuf>) -> Result<PathBuf> {
-    deps::ensure(&[Set::Host, Set::Cluster])?;
-    ensure()
+/// Builds the cluster's programs, and ours at the same time: while one waits for the network or for a
+/// linker, the other has the processors. Returns the folder of the cluster's.
+fn all_built(with_ours: bool) -> Result<PathBuf> {
+    std::thread::scope(|scope| {
+        let cluster = scope.spawn(programs::ensure);
+        let ours = if with_ours { built::programs_of(&PACKAGES) } else { Ok(()) };
+        let cluster = cluster.join().unwrap_or_else(|_| bail!("the build of the cluster panicked"));
+        ours.and(cluster)
+    })
 }

@@ -45,6 +45,7 @@ struct settings {
 	__u32 flags;
 	__u32 header_sender; /* thread that sends headers for clients that do not speak first, 0: none */
 	__u64 dns_heartbeat_ns; /* CLOCK_MONOTONIC of the DNS proxy's last sign of life; 0: none */
+	__u64 header_claim; /* cookie of the socket that the header sender is at work on; 0: none */
 };
 
 /* What a frontend does with a connection. */
@@ -153,7 +154,8 @@ enum socket_state {
 enum header_state {
 	HEADER_NONE = 0,    /* not by a waypoint */
 	HEADER_PENDING = 1, /* nothing has been sent yet */
-	HEADER_SENT = 2,    /* it stands before the first byte */
+	HEADER_SENT = 2,    /* it stands before the first byte of the client */
+	HEADER_SENT_AHEAD = 3, /* the daemon sent it, as the client was silent */
 };
 
 /*

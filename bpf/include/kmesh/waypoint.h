@@ -11,6 +11,7 @@
 
 #include "address.h"
 #include "maps.h"
+#include "settings.h"
 
 /* Known to user space, too; a test compares them with those of crates/abi/src/waypoint.rs. */
 enum waypoint_number {
@@ -69,6 +70,14 @@ static __always_inline long waypoint_watch(struct bpf_sock_ops *ctx, struct sock
 	__u64 cookie = meta->socket_cookie;
 
 	return bpf_sock_hash_update(ctx, &waypoint_sockets, &cookie, BPF_ANY);
+}
+
+/* The daemon is about to send the header for a client that is silent, or was a moment ago. */
+static __always_inline bool waypoint_is_claimed(const struct socket_meta *meta)
+{
+	struct settings *node = settings_of_node();
+
+	return node && node->header_claim == meta->socket_cookie;
 }
 
 static __always_inline void waypoint_let_go(struct socket_meta *meta)

@@ -66,6 +66,8 @@ shared! {
         header_sender: u32,
         /// CLOCK_MONOTONIC of the DNS proxy's last sign of life; 0 while there is none.
         dns_heartbeat_ns: u64,
+        /// Cookie of the socket that the header sender is at work on; 0 for none.
+        header_claim: u64,
     }
 }
 
@@ -223,7 +225,7 @@ shared! {
         socket_cookie: u64,
         /// By a waypoint: the process that dialled.
         tgid: u32,
-        /// 0 not by a waypoint, else [`SocketMeta::HEADER_PENDING`] or 2, sent.
+        /// 0 not by a waypoint, else [`SocketMeta::HEADER_PENDING`], or more: sent.
         header: u8,
         /// Zero.
         reserved: [u8; 3],

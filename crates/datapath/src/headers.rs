@@ -3,9 +3,9 @@
 //! pass only while nothing was sent, so the client's own first bytes may come at any moment.
 //!
 //! A write of the client that sleeps in the middle has given the lock away, and the kernel uses the
-//! verdict on it (`psock->eval`) for whatever is sent meanwhile, without asking the program. So there
-//! is room for everything while a header is sent, and whether the client has spoken is looked up
-//! after that room was made: one that had is left alone, one that does now does not sleep.
+//! verdict on it for whatever is sent meanwhile, without asking the program. So the socket is claimed
+//! first, and whether the client has spoken is looked up then: one that had is left alone, and what one
+//! writes from then on gets no verdict that outlives it (`bpf/progs/header.bpf.c`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -120,7 +120,8 @@ impl HeaderSender {
         if sys::socket_cookie(socket)? != wait.socket_cookie {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let _room = sys::RoomToSend::new(socket)?;
+        let _claim = Claim::new(&self.maps, wait.socket_cookie)?;
+        sys::wait_for_lock(socket)?;
         if self.pending(wait).map_err(io::Error::other)?.is_none() {
             return Ok(Outcome::NotNeeded);
         }
@@ -132,6 +133,23 @@ impl HeaderSender {
     pub(crate) fn came_too_late(&self) -> bool {
         let mut bytes = [0; 2 * waypoint::HEADER_V6_BYTES];
         (&self.sink).read(&mut bytes).is_ok_and(|length| length > 0)
+    }
+}
+
+/// While it lives, the programs know that the header sender is at work on a socket.
+struct Claim<'a>(&'a Maps);
+
+impl<'a> Claim<'a> {
+    fn new(maps: &'a Maps, socket_cookie: u64) -> io::Result<Self> {
+        maps.claim_header(socket_cookie).map_err(io::Error::other)?;
+        Ok(Self(maps))
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        // The index was right a moment ago.
+        let _ = self.0.claim_header(0);
     }
 }
 
@@ -167,10 +185,16 @@ fn sockets_in(folder: &std::path::Path) -> impl Iterator<Item = (i32, u64)> {
 /// What a failure to send says.
 fn outcome_of(error: io::Error) -> Outcome {
     match error.raw_os_error() {
-        // No program looks at the socket any more: the client was faster. Or the connection has ended.
-        Some(libc::EINVAL | libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::ETIMEDOUT) => {
-            Outcome::NotNeeded
-        }
+        // The client was faster: its buffer is full, or no program looks at the socket any more. Or the
+        // connection has ended.
+        Some(
+            libc::EAGAIN
+            | libc::EINVAL
+            | libc::EPIPE
+            | libc::ECONNRESET
+            | libc::ENOTCONN
+            | libc::ETIMEDOUT,
+        ) => Outcome::NotNeeded,
         _ => Outcome::Failed(error),
     }
 }

@@ -146,6 +146,13 @@ impl<T: FromBytes + IntoBytes + Immutable> MappedArray<T> {
         (first..).zip(values).try_for_each(|(index, value)| self.write(index, value))
     }
 
+    /// Writes one word of an entry: one atomic store, which programs see whole.
+    pub fn write_word(&self, index: u32, word: usize, value: u64) -> Result<()> {
+        let words = &self.words.words()[self.entry_words(index)?];
+        words[word].store(value, Ordering::Release);
+        Ok(())
+    }
+
     /// Writes every word of an entry but the first.
     pub fn write_after_first_word(&self, index: u32, value: &T) -> Result<()> {
         let words = &self.words.words()[self.entry_words(index)?];

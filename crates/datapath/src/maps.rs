@@ -306,6 +306,11 @@ impl Maps {
         self.settings.write_first_word(0, &settings)
     }
 
+    /// Names the socket that the header sender is at work on, by its cookie; 0 for none.
+    pub(crate) fn claim_header(&self, socket_cookie: u64) -> Result<()> {
+        self.settings.write_word(0, std::mem::offset_of!(Settings, header_claim) / 8, socket_cookie)
+    }
+
     /// Headers that come too late go to `socket`, until it is closed.
     pub(crate) fn set_header_sink(&self, socket: BorrowedFd<'_>) -> Result<()> {
         let value = socket.as_raw_fd() as u64;

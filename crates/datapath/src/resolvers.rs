@@ -76,8 +76,11 @@ impl Maps {
     }
 
     fn set_heartbeat(&self, dns_heartbeat_ns: u64) -> Result<()> {
-        self.settings
-            .write_after_first_word(0, &Settings { dns_heartbeat_ns, ..Settings::default() })
+        self.settings.write_word(
+            0,
+            std::mem::offset_of!(Settings, dns_heartbeat_ns) / 8,
+            dns_heartbeat_ns,
+        )
     }
 }
 

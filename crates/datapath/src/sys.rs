@@ -15,10 +15,6 @@ use libbpf_sys as raw;
 
 /// `SO_NETNS_COOKIE` of `<asm-generic/socket.h>`, which the libc crate does not name everywhere.
 const SO_NETNS_COOKIE: libc::c_int = 71;
-/// `SO_BUF_LOCK` of `<asm-generic/socket.h>`, which the libc crate does not name.
-const SO_BUF_LOCK: libc::c_int = 72;
-/// What [`RoomToSend`] makes room for.
-const ROOM_BYTES: libc::c_int = 1 << 30;
 /// `MEMBARRIER_CMD_GLOBAL` of `<linux/membarrier.h>`: one RCU grace period.
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
@@ -166,6 +162,24 @@ pub fn socket_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     socket_option(socket, libc::SO_COOKIE)
 }
 
+/// Returns when nobody has the lock of a TCP socket: what was done under it can be seen then, and whoever
+/// takes it next sees what was stored before. Somebody who sleeps in `send()` does not have it.
+pub fn wait_for_lock(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let mut info = 0u64;
+    let mut size = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the call writes at most `size` bytes into `info`, which has as many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut size,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sends `bytes` on a TCP socket if a program looks at what the socket sends, and otherwise nothing:
 /// a message with a malformed control message is refused by TCP itself (EINVAL) before it queues
 /// anything, while the way by a program never looks at control messages. So there is no moment at
@@ -190,90 +204,6 @@ pub fn send_through_program(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<
         )
     };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
-}
-
-/// While it lives, a write to a TCP socket never sleeps for want of room, and never comes back half
-/// done: room for more bytes than anybody writes in that time. What the socket had before, it has
-/// again afterwards, whether its size grows by itself included.
-pub struct RoomToSend<'fd> {
-    socket: BorrowedFd<'fd>,
-    /// Options in the order in which they are put back, each with what it was.
-    before: [(libc::c_int, libc::c_int, libc::c_int); 3],
-}
-
-impl<'fd> RoomToSend<'fd> {
-    /// Makes room. Returns when whoever is inside a `send()` of this socket has left its lock.
-    pub fn new(socket: BorrowedFd<'fd>) -> io::Result<Self> {
-        let get = |level, option| number_option(socket, level, option);
-        // The kernel doubles what it is told.
-        let bytes = get(libc::SOL_SOCKET, libc::SO_SNDBUF)? / 2;
-        let lock = get(libc::SOL_SOCKET, SO_BUF_LOCK)?;
-        let unsent = get(libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT)?;
-        let room = Self {
-            socket,
-            before: [
-                (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, unsent),
-                (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes),
-                (libc::SOL_SOCKET, SO_BUF_LOCK, lock),
-            ],
-        };
-        // As unsigned the largest: there may be any number of bytes that were not sent yet.
-        set_number_option(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, -1)?;
-        set_number_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, ROOM_BYTES / 2)?;
-        Ok(room)
-    }
-}
-
-impl Drop for RoomToSend<'_> {
-    fn drop(&mut self) {
-        for (level, option, value) in self.before {
-            // Fails only for a socket that is closed meanwhile, which needs nothing any more.
-            let _ = set_number_option(self.socket, level, option, value);
-        }
-    }
-}
-
-/// Whether somebody chose the size of a socket's send buffer, which does not grow by itself then.
-#[cfg(test)]
-pub fn send_buffer_is_fixed(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    /// `SOCK_SNDBUF_LOCK` of `<linux/socket.h>`.
-    const SOCK_SNDBUF_LOCK: libc::c_int = 1;
-    let lock = number_option(socket, libc::SOL_SOCKET, SO_BUF_LOCK)?;
-    Ok(lock & SOCK_SNDBUF_LOCK != 0)
-}
-
-/// A socket option that is an `int`.
-fn number_option(
-    socket: BorrowedFd<'_>,
-    level: libc::c_int,
-    option: libc::c_int,
-) -> io::Result<libc::c_int> {
-    let mut value: libc::c_int = 0;
-    let mut size = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: the call writes at most `size` bytes into `value`, which has as many.
-    let result = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut size)
-    };
-    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
-}
-
-fn set_number_option(
-    socket: BorrowedFd<'_>,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the call reads `value`, which has the size that it is told.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The calling thread's id, in its own PID namespace.

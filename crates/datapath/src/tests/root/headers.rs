@@ -144,16 +144,55 @@ fn a_header_that_comes_after_the_clients_first_bytes_goes_nowhere_and_harms_noth
 /// The kernel passes whatever is sent on the socket of a write that sleeps.
 #[test]
 fn a_header_does_not_get_into_the_middle_of_a_long_write() {
-    const LONG_BYTES: usize = 8_000_000;
     let mut bench = Bench::new("header_middle");
     let (ours, theirs, wait) = bench.connect();
     // What the daemon knew a moment before the client spoke.
     let meta = bench.meta(wait);
     let sender = HeaderSender::new(Arc::clone(bench.datapath.maps())).expect("a sender");
-    let before = buffers(&ours);
-    let mut theirs = std::thread::scope(|scope| {
+    let mut theirs =
+        during_long_write(&ours, theirs, |left| match sender.send_on(ours.as_fd(), &wait, &meta) {
+            Ok(Outcome::NotNeeded) => {}
+            other => panic!("{other:?} with {left} to come"),
+        });
+    assert_eq!(rest(ours, &mut theirs), b"");
+}
+
+/// The client speaks when the daemon has looked and not sent yet.
+#[test]
+fn a_header_does_not_get_into_a_long_write_that_begins_while_the_daemon_is_at_work() {
+    let mut bench = Bench::new("header_claim");
+    let (ours, theirs, wait) = bench.connect();
+    let sender = HeaderSender::new(Arc::clone(bench.datapath.maps())).expect("a sender");
+    let claim = |cookie| bench.datapath.maps().claim_header(cookie).expect("the setting");
+    claim(wait.socket_cookie);
+    let mut late = 0;
+    let mut theirs = during_long_write(&ours, theirs, |left| {
+        match sys::send_through_program(ours.as_fd(), &waypoint::header(VIP)) {
+            Ok(_) => late += usize::from(sender.came_too_late()),
+            // There is no room behind what the client writes.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{left} to come"),
+        }
+    });
+    assert!(late > 0, "the header was never taken");
+    assert_eq!(bench.watched(), 1, "it is looked at while the daemon is at work");
+    claim(0);
+    (&ours).write_all(b"more").expect("sent");
+    assert_eq!(read(&mut theirs, 4), b"more");
+    wait_until("the socket to be an ordinary one", PATIENCE, || bench.watched() == 0);
+    assert_eq!(rest(ours, &mut theirs), b"");
+}
+
+/// Calls `meanwhile` again and again, with the bytes to come, while the client writes more than any buffer
+/// holds; what arrives is the header, and what was written.
+fn during_long_write(
+    ours: &TcpStream,
+    theirs: TcpStream,
+    mut meanwhile: impl FnMut(usize),
+) -> TcpStream {
+    const LONG_BYTES: usize = 8_000_000;
+    std::thread::scope(|scope| {
         // Closed in here, so that a failure ends the writer, too.
-        let (mut theirs, mut writer) = (theirs, &ours);
+        let (mut theirs, mut writer) = (theirs, ours);
         let write = scope.spawn(move || writer.write_all(&vec![b'x'; LONG_BYTES]));
         let header = waypoint::header(VIP);
         assert_eq!(read(&mut theirs, header.len()), header);
@@ -162,32 +201,37 @@ fn a_header_does_not_get_into_the_middle_of_a_long_write() {
             let part = left.min(50_000);
             assert!(read(&mut theirs, part).iter().all(|byte| *byte == b'x'), "{left} to come");
             left -= part;
-            match sender.send_on(ours.as_fd(), &wait, &meta) {
-                Ok(Outcome::NotNeeded) => {}
-                other => panic!("{other:?} with {left} to come"),
-            }
+            meanwhile(left);
         }
         write.join().expect("no panic").expect("written");
         theirs
-    });
-    assert_eq!(buffers(&ours).1, before.1, "the client's buffer still grows by itself");
-    assert_eq!(rest(ours, &mut theirs), b"");
+    })
 }
 
+/// A `recv()` that is woken for nothing returns with EAGAIN while a program looks at the socket.
 #[test]
-fn a_clients_buffers_are_what_they_were_once_the_header_is_sent() {
-    let mut bench = Bench::new("header_buffers");
-    let (ours, mut theirs, wait) = bench.connect();
-    let before = buffers(&ours);
-    assert!(matches!(bench.send(wait)[..], [Outcome::Sent]));
-    read(&mut theirs, waypoint::HEADER_V4_BYTES);
-    assert_eq!(buffers(&ours), before);
-}
-
-/// Bytes of room to send, and whether the client chose them.
-fn buffers(stream: &TcpStream) -> (usize, bool) {
-    let bytes = nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::SndBuf);
-    (bytes.expect("a size"), sys::send_buffer_is_fixed(stream.as_fd()).expect("an option"))
+fn a_client_that_sleeps_until_it_is_answered_is_not_woken_by_its_header() {
+    let mut bench = Bench::new("header_asleep");
+    let (mut ours, mut theirs, wait) = bench.connect();
+    let (says, hears) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            says.send(sys::thread_id()).expect("somebody hears");
+            let mut answer = [0; 2];
+            ours.read_exact(&mut answer).map(|()| answer)
+        });
+        let status = format!("/proc/self/task/{}/stat", hears.recv().expect("a thread"));
+        let is_asleep = || {
+            let stat = std::fs::read_to_string(&status).expect("a thread");
+            if stat.contains(") S ") { Ok(()) } else { Err(stat) }
+        };
+        wait_until("the client to sleep", PATIENCE, is_asleep);
+        assert!(matches!(bench.send(wait)[..], [Outcome::Sent]));
+        assert_eq!(read(&mut theirs, waypoint::HEADER_V4_BYTES), waypoint::header(VIP));
+        wait_until("the client to sleep", PATIENCE, is_asleep);
+        theirs.write_all(b"hi").expect("sent");
+        assert_eq!(&reader.join().expect("no panic").expect("an answer"), b"hi");
+    });
 }
 
 #[test]
