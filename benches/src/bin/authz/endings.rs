@@ -30,7 +30,8 @@ pub fn report(host: &Host, load: Load) -> anyhow::Result<Vec<String>> {
     print!("{}", testkit::table(["RESET", "MEDIAN, ms", "MAX, ms"], &[row]));
     let verdict = if most < BOUND_MS { "kept" } else { "MISSED" };
     println!("all within {BOUND_MS:.0} ms: {verdict}");
-    let missed = (most >= BOUND_MS).then(|| format!("a refused connection went on for {most:.0} ms"));
+    let missed =
+        (most >= BOUND_MS).then(|| format!("a refused connection went on for {most:.0} ms"));
     Ok(missed.into_iter().collect())
 }
 

@@ -67,7 +67,17 @@ impl Host {
         datapath.attach()?;
         let netns = File::open(server.netns()).context("the server's namespace")?;
         let cookie = server.run(datapath::netns_cookie)?;
-        Ok(Self { client, outsider, datapath, netns, cookie, server, _nginx: nginx, outside, scene })
+        Ok(Self {
+            client,
+            outsider,
+            datapath,
+            netns,
+            cookie,
+            server,
+            _nginx: nginx,
+            outside,
+            scene,
+        })
     }
 
     /// The server's address.

@@ -361,6 +361,7 @@ fn the_last_bit_of_the_longest_set_is_found() {
             allow_words: parts.1,
             deny_terms: first_term,
             allow_terms: first_term,
+            undecided_terms: first_term,
             ..AuthzSet::default()
         };
         let term = first_term + words * 64 - 1;
