@@ -4,13 +4,12 @@
 #![forbid(unsafe_code)]
 
 use prost::Message;
-use prost_types::Any;
 use xds::facts::{read_address, read_policy};
-use xds::wire::discovery::{DeltaDiscoveryResponse, Resource};
+use xds::wire::discovery::{DeltaDiscoveryResponse, Payload, Resource};
 use xds::{ADDRESS_TYPE, AUTHORIZATION_TYPE, Change, Options, Registry, Subscription};
 
 fn resource(type_url: &str, bytes: &[u8]) -> Resource {
-    let any = Any { type_url: type_url.to_owned(), value: bytes.to_vec() };
+    let any = Payload { type_url: type_url.to_owned(), value: bytes.to_vec().into() };
     Resource { name: "a/b".into(), resource: Some(any), ..Resource::default() }
 }
 
@@ -88,7 +87,7 @@ mod tests {
 
     fn values(resources: &Resources) -> Vec<Vec<u8>> {
         let messages = resources.values();
-        messages.filter_map(|it| it.resource.as_ref().map(|any| any.value.clone())).collect()
+        messages.filter_map(|it| it.resource.as_ref().map(|any| any.value.to_vec())).collect()
     }
 
     fn changed(mut bytes: Vec<u8>, changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {

@@ -12,11 +12,10 @@ use model::{
     Workload, WorkloadName,
 };
 use prost::Message;
-use prost_types::Any;
 
 use crate::details::{EndpointDetails, ServiceDetails, address_bytes};
 use crate::finding::Finding;
-use crate::wire::discovery::Resource;
+use crate::wire::discovery::{Payload, Resource};
 use crate::wire::security::Authorization;
 use crate::wire::workload as wire;
 use crate::{ADDRESS_TYPE, AUTHORIZATION_TYPE};
@@ -316,8 +315,8 @@ fn versioned(name: &str, type_url: &str, message: &impl Message) -> Resource {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     let version = format!("{:016x}", hasher.finish());
-    let any = Any { type_url: type_url.to_owned(), value };
-    Resource { name: name.to_owned(), version, resource: Some(any), aliases: vec![] }
+    let payload = Payload { type_url: type_url.to_owned(), value: value.into() };
+    Resource { name: name.to_owned(), version, resource: Some(payload), aliases: vec![] }
 }
 
 /// Families of the endpoints; both when there are none.

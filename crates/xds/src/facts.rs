@@ -70,7 +70,7 @@ impl Reader<'_> {
         if any.type_url != type_url {
             return Err(self.refusal("type_url", format!("is {}", any.type_url)));
         }
-        M::decode(any.value.as_slice())
+        M::decode(any.value.clone())
             .map_err(|error| self.refusal("resource", format!("can't be decoded: {error}")))
     }
 

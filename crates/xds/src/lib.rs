@@ -14,6 +14,7 @@
 
 mod backoff;
 pub mod client;
+pub mod codec;
 mod details;
 pub mod encode;
 pub mod facts;

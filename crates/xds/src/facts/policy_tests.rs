@@ -2,17 +2,17 @@
 
 use model::{AddressBlock, PolicyAction, PolicyScope, ServiceAccount, StringMatch};
 use prost::Message;
-use prost_types::Any;
 
 use super::read_policy;
 use crate::AUTHORIZATION_TYPE;
 use crate::finding::Refusal;
-use crate::wire::discovery::Resource;
+use crate::wire::discovery::{Payload, Resource};
 use crate::wire::security as wire;
 use crate::wire::security::string_match::MatchType;
 
 fn read(policy: &wire::Authorization) -> Result<model::Policy, Refusal> {
-    let any = Any { type_url: AUTHORIZATION_TYPE.into(), value: policy.encode_to_vec() };
+    let value = policy.encode_to_vec().into();
+    let any = Payload { type_url: AUTHORIZATION_TYPE.into(), value };
     read_policy(&Resource { name: "shop/p".into(), resource: Some(any), ..Resource::default() })
 }
 

@@ -3,11 +3,12 @@
 use prost::Message;
 
 use super::*;
+use crate::wire::discovery::Payload;
 use crate::wire::workload as wire;
 
 fn resource(name: &str, address: address::Type) -> Resource {
     let value = Address { r#type: Some(address) }.encode_to_vec();
-    let any = prost_types::Any { type_url: ADDRESS_TYPE.into(), value };
+    let any = Payload { type_url: ADDRESS_TYPE.into(), value: value.into() };
     Resource { name: name.into(), resource: Some(any), ..Default::default() }
 }
 
@@ -184,7 +185,7 @@ fn bytes_of_a_newer_message_are_read_as_far_as_they_are_known() {
 proptest::proptest! {
     #[test]
     fn no_bytes_make_it_panic(value: Vec<u8>) {
-        let any = prost_types::Any { type_url: ADDRESS_TYPE.into(), value };
+        let any = Payload { type_url: ADDRESS_TYPE.into(), value: value.into() };
         let resource = Resource { name: "r".into(), resource: Some(any), ..Default::default() };
         let _ = read_address(&resource);
     }
