@@ -13,6 +13,7 @@ use tonic::{Request, Streaming};
 use crate::backoff;
 use crate::facts::{read_address, read_policy};
 use crate::finding::Finding;
+use crate::framing::Cut;
 pub use crate::identity::Identity;
 use crate::registry::{Options, Registry, Update};
 use crate::subscription::Subscription;
@@ -166,10 +167,8 @@ impl Session {
         let (requests, outgoing) = mpsc::channel(REQUESTS_MAX);
         let mut first = self.addresses.opening();
         first.node = Some(self.config.identity.node());
-        for request in [first, self.policies.opening()] {
-            requests.send(request).await.map_err(|_| Error::Closed)?;
-        }
-        let mut client = AggregatedDiscoveryServiceClient::new(channel)
+        requests.send(first).await.map_err(|_| Error::Closed)?;
+        let mut client = AggregatedDiscoveryServiceClient::new(Cut(channel))
             .max_decoding_message_size(RESPONSE_BYTES_MAX);
         let request = self.authorized(Request::new(ReceiverStream::new(outgoing)))?;
         let responses = client.delta_aggregated_resources(request).await?.into_inner();
@@ -186,9 +185,12 @@ impl Session {
         mut responses: Streaming<DeltaDiscoveryResponse>,
         requests: mpsc::Sender<DeltaDiscoveryRequest>,
     ) -> Result<(), Error> {
+        // Policies behind the rest: their response has the buffer of the large one given back.
+        let mut opening = Some(self.policies.opening());
         while let Some(response) = responses.message().await? {
-            if let Some(answer) = tokio::task::block_in_place(|| self.take(response)) {
-                requests.send(answer).await.map_err(|_| Error::Closed)?;
+            let answer = tokio::task::block_in_place(|| self.take(response));
+            for request in answer.into_iter().chain(opening.take()) {
+                requests.send(request).await.map_err(|_| Error::Closed)?;
             }
         }
         Ok(())

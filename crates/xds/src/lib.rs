@@ -19,6 +19,7 @@ mod details;
 pub mod encode;
 pub mod facts;
 mod finding;
+mod framing;
 mod identity;
 mod registry;
 pub mod server;

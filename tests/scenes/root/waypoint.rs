@@ -172,7 +172,7 @@ fn what_a_waypoint_dials_passes_where_it_serves_and_is_judged_elsewhere() {
     let daemon = bench.start();
     daemon.enrol(red, "default/red");
     daemon.enrol(blue, "default/blue");
-    let from = |client: &Pod, server: &Pod| client.run(|| ask((server.v4, TARGET)));
+    let from = |client: &Pod, server: &Pod| client.run(|| ask((server.v4, TARGET).into()));
     from(wp, red).expect("it serves web, whose endpoint this is");
     for (client, server) in [(wp, blue), (&bench.client, red)] {
         let error = from(client, server).expect_err("nobody is allowed");

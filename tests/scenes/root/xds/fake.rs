@@ -120,7 +120,7 @@ pub fn of_pod(pod: Workload) -> xds::wire::discovery::Resource {
 pub fn garbage(name: &str) -> xds::wire::discovery::Resource {
     let mut garbage = resource(name, address::Type::Service(Service::default()));
     let any = garbage.resource.as_mut().unwrap();
-    any.value = vec![0xff; 7];
+    any.value = vec![0xff; 7].into();
     garbage.version = "broken".into();
     garbage
 }
