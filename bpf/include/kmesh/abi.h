@@ -152,9 +152,9 @@ enum socket_state {
 
 /* What is known of the header that tells a waypoint where the client wanted to go. */
 enum header_state {
-	HEADER_NONE = 0,    /* not by a waypoint */
-	HEADER_PENDING = 1, /* nothing has been sent yet */
-	HEADER_SENT = 2,    /* it stands before the first byte of the client */
+	HEADER_NONE = 0,       /* not by a waypoint */
+	HEADER_PENDING = 1,    /* nothing has been sent yet */
+	HEADER_SENT = 2,       /* it stands before the first byte of the client */
 	HEADER_SENT_AHEAD = 3, /* the daemon sent it, as the client was silent */
 };
 
