@@ -89,7 +89,7 @@ pub(crate) fn ensure() -> Result<PathBuf> {
         return Ok(folder);
     }
     exec::say(&format!(
-        "building the test cluster's programs into {} (12 minutes on two processors)",
+        "building the test cluster's programs into {} (8 minutes on two processors)",
         folder.display()
     ));
     for (module, text) in &pins {
