@@ -318,9 +318,8 @@ impl Agent {
     }
 
     fn try_commit(&mut self) -> datapath::Result<usize> {
-        let enrolments = self.enrolments.list();
         let writes = self.committer.commit(&self.snapshot)?
-            + self.authorization.commit(&self.snapshot, &enrolments)?;
+            + self.authorization.commit(&self.snapshot, self.enrolments.all())?;
         if !self.attached {
             for (program, state) in self.datapath.attach()? {
                 tracing::info!(program, ?state, "attached");

@@ -80,13 +80,14 @@ impl Authorization {
     /// # Errors
     /// When the kernel refuses a change: what came before it is in force, and the next call goes on from
     /// there.
-    pub fn commit(
+    pub fn commit<'a>(
         &mut self,
         snapshot: &Snapshot,
-        enrolments: &[Enrolment],
+        enrolments: impl Iterator<Item = &'a Enrolment>,
     ) -> datapath::Result<usize> {
         self.settle()?;
-        self.node_addresses = own_addresses();
+        let judges = Authz::judges(snapshot, self.is_enabled);
+        self.node_addresses = if judges { own_addresses() } else { Vec::new() };
         let changes = self.state.update(snapshot, &self.node_addresses, self.is_enabled);
         if changes.is_empty() {
             return Ok(0);
@@ -97,7 +98,9 @@ impl Authorization {
         }
         self.log_new_problems();
         // Who was allowed may be refused now: by another policy, or under another name.
-        self.closing.close_refused(enrolments);
+        if judges {
+            self.closing.close_refused(enrolments);
+        }
         Ok(changes.len())
     }
 

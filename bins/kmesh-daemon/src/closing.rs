@@ -47,14 +47,14 @@ impl Closing {
     }
 
     /// Has every connection into these namespaces looked at, at once or within [`PAUSE`].
-    pub fn close_refused(&self, enrolments: &[Enrolment]) {
+    pub fn close_refused<'a>(&self, enrolments: impl Iterator<Item = &'a Enrolment>) {
         let place = |enrolment: &Enrolment| Place {
             netns: (&enrolment.netns).into(),
             workload: enrolment.workload.clone().unwrap_or_default(),
             has_failed: false,
         };
         // The thread ends with the daemon alone.
-        let _ = self.orders.send(enrolments.iter().map(place).collect());
+        let _ = self.orders.send(enrolments.map(place).collect());
     }
 
     /// Connections ended so far.

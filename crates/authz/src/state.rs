@@ -99,7 +99,7 @@ impl Authz {
         node_addresses: &[IpAddr],
         is_enabled: bool,
     ) -> Vec<Change> {
-        let is_active = is_enabled && !snapshot.policies.is_empty();
+        let is_active = Self::judges(snapshot, is_enabled);
         let next = if is_active { snapshot.clone() } else { Snapshot::default() };
         let node_addresses = if is_active { node_addresses } else { &[] };
         let before = std::mem::replace(&mut self.snapshot, next);
@@ -116,6 +116,11 @@ impl Authz {
         self.sets.retire_unused(|key| is_active && key.is_for_others());
         self.switch(is_active, &mut changes);
         changes
+    }
+
+    /// Would anything be judged? Only then the addresses of the node matter.
+    pub fn judges(snapshot: &Snapshot, is_enabled: bool) -> bool {
+        is_enabled && !snapshot.policies.is_empty()
     }
 
     /// A grace period has passed since the last changes were applied: removes what they replaced.
